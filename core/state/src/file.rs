@@ -1,0 +1,165 @@
+//! A store in one local file, for one process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use forebay_api::{BoxError, Partition, Position};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
+
+use crate::{Advance, Change, LogKey, Pending, Snapshot, Store, StoreError};
+
+/// What the file is and whose. `format` is the layout of the other two tables.
+const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+/// (sink, source, partition) -> position, as text.
+const COMMITTED: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("committed");
+/// (sink, number) -> [`Pending`], as JSON.
+const PENDING: TableDefinition<(&str, u64), &str> = TableDefinition::new("pending");
+
+const FORMAT: &str = "1";
+const FILE_NAME: &str = "state.redb";
+
+/// A store in the file `state.redb` of a directory. The file is locked while it is open.
+pub struct FileStore {
+    path: PathBuf,
+    database: Arc<Database>,
+}
+
+impl FileStore {
+    /// Opens the store of the pipeline `pipeline` in `directory`, which is made if need be.
+    pub fn open(directory: &Path, pipeline: &str) -> Result<Self, StoreError> {
+        let path = directory.join(FILE_NAME);
+        let failed = |source: BoxError| failed(&path, "opened", source);
+        std::fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+        let database = Database::create(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
+            error => failed(error.into()),
+        })?;
+        // The name of a new file is durable only once its directory is.
+        std::fs::File::open(directory).and_then(|it| it.sync_all()).map_err(|error| failed(error.into()))?;
+        let owner = claim(&database, pipeline).map_err(failed)?;
+        match owner {
+            Owner::Us => Ok(Self { path, database: Arc::new(database) }),
+            Owner::Other(what) => Err(StoreError::Foreign(format!("the state at `{}` {what}", path.display()))),
+        }
+    }
+
+    /// Runs blocking work on the database, away from the tasks that move rows.
+    async fn with<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, BoxError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = self.database.clone();
+        let done = tokio::task::spawn_blocking(move || work(&database)).await;
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => match error.downcast::<StoreError>() {
+                Ok(error) => Err(*error),
+                Err(error) => Err(failed(&self.path, doing, error)),
+            },
+            Err(panicked) => Err(failed(&self.path, doing, panicked.into())),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    async fn load(&self) -> Result<Snapshot, StoreError> {
+        self.with("read", load).await
+    }
+
+    async fn apply(&self, change: Change) -> Result<(), StoreError> {
+        self.with("written", move |database| apply(database, change)).await
+    }
+}
+
+enum Owner {
+    Us,
+    Other(String),
+}
+
+/// Makes a new file ours, or finds out whose it is.
+fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
+    let write = database.begin_write()?;
+    let owner = {
+        let mut meta = write.open_table(META)?;
+        let get = |meta: &Table<&str, &str>, key: &str| -> Result<Option<String>, BoxError> {
+            Ok(meta.get(key)?.map(|it| it.value().to_owned()))
+        };
+        match (get(&meta, "format")?, get(&meta, "pipeline")?) {
+            (None, _) => {
+                meta.insert("format", FORMAT)?;
+                meta.insert("pipeline", pipeline)?;
+                Owner::Us
+            }
+            (Some(format), _) if format != FORMAT => {
+                Owner::Other(format!("has format {format}; this version reads format {FORMAT}"))
+            }
+            (_, Some(name)) if name != pipeline => {
+                Owner::Other(format!("belongs to the pipeline `{name}`, not to `{pipeline}`"))
+            }
+            _ => Owner::Us,
+        }
+    };
+    write.open_table(COMMITTED)?;
+    write.open_table(PENDING)?;
+    write.commit()?;
+    Ok(owner)
+}
+
+fn load(database: &Database) -> Result<Snapshot, BoxError> {
+    let read = database.begin_read()?;
+    let mut snapshot = Snapshot::default();
+    for entry in read.open_table(COMMITTED)?.iter()? {
+        let (key, position) = entry?;
+        let (sink, source, partition) = key.value();
+        let key = LogKey { sink: sink.into(), source: source.into(), partition: Partition::new(partition) };
+        snapshot.committed.insert(key, position.value().parse()?);
+    }
+    for entry in read.open_table(PENDING)?.iter()? {
+        let (key, pending) = entry?;
+        let (sink, number) = key.value();
+        snapshot.pending.insert((sink.into(), number), serde_json::from_str(pending.value())?);
+    }
+    Ok(snapshot)
+}
+
+fn apply(database: &Database, change: Change) -> Result<(), BoxError> {
+    let write = database.begin_write()?;
+    {
+        let mut committed = write.open_table(COMMITTED)?;
+        for Advance { key, from, to } in change.advance {
+            let place = (key.sink.as_str(), key.source.as_str(), key.partition.as_str());
+            let found = match committed.get(place)? {
+                Some(text) => text.value().parse()?,
+                None => Position::Start,
+            };
+            if found != from {
+                // Letting go of the transaction undoes what was done in it.
+                return Err(StoreError::Moved { key: Box::new(key), expected: from, found }.into());
+            }
+            committed.insert(place, to.to_string().as_str())?;
+        }
+        let mut pending = write.open_table(PENDING)?;
+        if let Some(intent) = change.intend {
+            pending.insert((intent.sink.as_str(), intent.number), serde_json::to_string(&intent)?.as_str())?;
+        }
+        for (sink, number) in change.settle {
+            let found = pending.get((sink.as_str(), number))?.map(|it| serde_json::from_str::<Pending>(it.value()));
+            if let Some(found) = found {
+                let settled = Pending { settled: true, ..found? };
+                pending.insert((sink.as_str(), number), serde_json::to_string(&settled)?.as_str())?;
+            }
+        }
+        for (sink, number) in change.forget {
+            pending.remove((sink.as_str(), number))?;
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+fn failed(path: &Path, doing: &'static str, source: BoxError) -> StoreError {
+    StoreError::Failed { path: path.display().to_string(), doing, source }
+}

@@ -1,0 +1,187 @@
+//! Where committed positions and pending deliveries live.
+//!
+//! Two things survive a crash, and both are kept per sink, so that a slow or failed sink never makes another one
+//! duplicate:
+//!
+//! - the *committed position* of each partition: the sink has every row up to there;
+//! - the *pending deliveries*: which spans, in which order, were joined under which id, written before the
+//!   delivery is made visible. After a crash they are rebuilt exactly so, since a source does not cut its rows
+//!   twice in the same way.
+//!
+//! A [`Store`] applies a [`Change`] whole or not at all, durably, and moves a committed position only from the
+//! place where the writer believes it to be: a second writer is found out, not merged.
+//!
+//! [`FileStore`] is for one process: a file of the embedded database `redb`, one fsync a change.
+//! [`MemoryStore`] keeps nothing and is for tests.
+
+mod file;
+mod memory;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use forebay_api::{BoxError, DeliveryId, Partition, Position, Span};
+use serde::{Deserialize, Serialize};
+
+pub use file::FileStore;
+pub use memory::MemoryStore;
+
+/// Keeps what must survive a crash.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Everything, as of the last change.
+    async fn load(&self) -> Result<Snapshot, StoreError>;
+
+    /// Makes a change durable, whole or not at all.
+    async fn apply(&self, change: Change) -> Result<(), StoreError>;
+}
+
+/// One sink's view of one log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogKey {
+    /// The sink's name in the file.
+    pub sink: String,
+    /// The source's name in the file.
+    pub source: String,
+    /// The source's partition.
+    pub partition: Partition,
+}
+
+impl fmt::Display for LogKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} for sink `{}`", self.source, self.partition, self.sink)
+    }
+}
+
+/// A span and the source that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpan {
+    /// The source's name in the file.
+    pub source: String,
+    /// The stretch.
+    pub span: Span,
+}
+
+/// A delivery that may have become visible, and must be rebuilt exactly so if it is not known to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The sink's name in the file.
+    pub sink: String,
+    /// Counts the sink's deliveries, without end; the order in which they take up where the last one ended.
+    pub number: u64,
+    /// What the sink knows the delivery by.
+    pub id: DeliveryId,
+    /// What the rows were made by: see [`forebay_api::plan::PlannedSink::fingerprint`].
+    pub fingerprint: String,
+    /// What was joined, in the order in which it was staged.
+    pub spans: Vec<SourceSpan>,
+    /// How many rows were staged.
+    pub rows: u64,
+    /// Whether the delivery is known to be visible, and only waits for earlier ones.
+    pub settled: bool,
+}
+
+/// Everything that a store keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Up to where each sink has each log. What is not in it is at [`Position::Start`].
+    pub committed: BTreeMap<LogKey, Position>,
+    /// The deliveries on their way, by sink and number.
+    pub pending: BTreeMap<(String, u64), Pending>,
+}
+
+/// Moves one committed position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Whose.
+    pub key: LogKey,
+    /// Where it is now, as the writer believes.
+    pub from: Position,
+    /// Where it goes.
+    pub to: Position,
+}
+
+/// What is written in one go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// A delivery that is about to be made visible.
+    pub intend: Option<Pending>,
+    /// Pending deliveries (sink, number) that are visible, but wait for earlier ones.
+    pub settle: Vec<(String, u64)>,
+    /// Pending deliveries (sink, number) that every committed position has passed.
+    pub forget: Vec<(String, u64)>,
+    /// Committed positions that move.
+    pub advance: Vec<Advance>,
+}
+
+impl Change {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the store.
+    #[error("the state at `{path}` is in use by another process")]
+    Busy {
+        /// The store's place.
+        path: String,
+    },
+    /// A position is not where the writer believes it to be: somebody else has moved it.
+    #[error("{key} stands at {found}, not at {expected}: another process has moved it")]
+    Moved {
+        /// The position.
+        key: Box<LogKey>,
+        /// Where the writer believed it to be.
+        expected: Position,
+        /// Where it is.
+        found: Position,
+    },
+    /// The store belongs to something else, or to a version that this one cannot read.
+    #[error("{0}")]
+    Foreign(String),
+    /// The disk, the network, the database.
+    #[error("the state at `{path}` could not be {doing}")]
+    Failed {
+        /// The store's place.
+        path: String,
+        /// What was tried: `read`, `written`, `opened`.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: BoxError,
+    },
+}
+
+impl Snapshot {
+    /// Applies a change in memory, or says which position has moved. Every store behaves like this.
+    pub fn apply(&mut self, change: Change) -> Result<(), StoreError> {
+        for Advance { key, from, .. } in &change.advance {
+            let found = self.committed.get(key).unwrap_or(&Position::Start);
+            if found != from {
+                let (key, expected, found) = (Box::new(key.clone()), from.clone(), found.clone());
+                return Err(StoreError::Moved { key, expected, found });
+            }
+        }
+        self.committed.extend(change.advance.into_iter().map(|it| (it.key, it.to)));
+        if let Some(pending) = change.intend {
+            self.pending.insert((pending.sink.clone(), pending.number), pending);
+        }
+        for key in change.settle {
+            if let Some(pending) = self.pending.get_mut(&key) {
+                pending.settled = true;
+            }
+        }
+        for key in change.forget {
+            self.pending.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use forebay_api::{DeliveryId, Partition, Position, Span};
+
+use crate::{Advance, Change, FileStore, LogKey, MemoryStore, Pending, SourceSpan, Store, StoreError};
+
+fn key(partition: &str) -> LogKey {
+    LogKey { sink: "out".into(), source: "cdn".into(), partition: Partition::from(partition) }
+}
+
+fn advance(partition: &str, from: u64, to: u64) -> Advance {
+    Advance { key: key(partition), from: Position::row(from), to: Position::row(to) }
+}
+
+fn pending(number: u64, from: u64, to: u64) -> Pending {
+    let span = Span::new("a", Position::row(from), Position::row(to));
+    Pending {
+        sink: "out".into(),
+        number,
+        id: DeliveryId::derive("p", "out", "f", "cdn", &span),
+        fingerprint: "f".into(),
+        spans: vec![SourceSpan { source: "cdn".into(), span }],
+        rows: to - from,
+        settled: false,
+    }
+}
+
+/// The life of two deliveries that land in the wrong order.
+async fn exercise(store: &dyn Store) {
+    assert_eq!(store.load().await.unwrap(), Default::default(), "a new store is empty");
+    let out = |number| ("out".to_owned(), number);
+    store.apply(Change { intend: Some(pending(0, 0, 5)), ..Change::default() }).await.unwrap();
+    store.apply(Change { intend: Some(pending(1, 5, 9)), ..Change::default() }).await.unwrap();
+    store.apply(Change { settle: vec![out(1)], ..Change::default() }).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!(snapshot.pending[&out(0)], pending(0, 0, 5));
+    assert_eq!(snapshot.pending[&out(1)], Pending { settled: true, ..pending(1, 5, 9) });
+
+    let land = Change { forget: vec![out(0), out(1)], advance: vec![advance("a", 0, 9)], ..Change::default() };
+    store.apply(land).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert!(snapshot.pending.is_empty());
+    assert_eq!(snapshot.committed[&key("a")], Position::row(9));
+
+    let stale = Change {
+        intend: Some(pending(2, 9, 12)),
+        advance: vec![advance("b", 0, 1), advance("a", 5, 12)],
+        ..Change::default()
+    };
+    let error = store.apply(stale).await.unwrap_err();
+    assert!(matches!(error, StoreError::Moved { .. }), "{error}");
+    assert_eq!(store.load().await.unwrap(), snapshot, "a refused change leaves nothing behind");
+}
+
+/// Scenario: two deliveries are intended, land in the wrong order, and a writer with a stale view tries to move on.
+/// Guarantees: the file store and the model in memory keep the same, and a stale writer changes nothing.
+#[tokio::test]
+async fn stores_agree() {
+    exercise(&MemoryStore::default()).await;
+    let directory = tempfile::tempdir().unwrap();
+    exercise(&FileStore::open(directory.path(), "p").unwrap()).await;
+}
+
+/// Scenario: the process ends and the next one opens the same directory.
+/// Guarantees: everything is as it was, positions that are no machine integers included.
+#[tokio::test]
+async fn a_file_store_survives_its_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let far = Position::sequence("49590338271490256608559692538361571095921575989136588898", 3).unwrap();
+    let first = FileStore::open(directory.path(), "p").unwrap();
+    let moves = vec![
+        Advance { key: key("shard"), from: Position::Start, to: far.clone() },
+        Advance { key: key("object"), from: Position::Start, to: Position::End },
+    ];
+    first.apply(Change { advance: moves, intend: Some(pending(7, 1, 2)), ..Change::default() }).await.unwrap();
+    let before = first.load().await.unwrap();
+    drop(first);
+    let second = FileStore::open(directory.path(), "p").unwrap();
+    assert_eq!(second.load().await.unwrap(), before);
+    assert_eq!(before.committed[&key("shard")], far);
+}
+
+/// Scenario: a second process opens a store that is in use, and another pipeline opens a store that is not its own.
+/// Guarantees: both are told so in words.
+#[tokio::test]
+async fn a_file_store_has_one_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(FileStore::open(directory.path(), "p").unwrap());
+    let told = |pipeline| FileStore::open(directory.path(), pipeline).err().unwrap().to_string();
+    assert!(told("p").ends_with("is in use by another process"), "{}", told("p"));
+    drop(store);
+    assert!(told("q").ends_with("belongs to the pipeline `p`, not to `q`"), "{}", told("q"));
+}
