@@ -1,0 +1,235 @@
+//! One delivery: filled, intended, made visible.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use forebay_api::plan::{OnRefused, Retry};
+use forebay_api::{BoxError, Deliver, DeliveryId, Draft, Partition, Position, Refused, RefusedRow, Sink, SinkError};
+use forebay_state::SourceSpan;
+use tokio::time::Instant;
+
+use crate::RunError;
+use crate::counters::{NodeCounters, add};
+use crate::flow::{Places, Share};
+use crate::letters;
+use crate::rules::{self, Fill};
+
+/// What every delivery of a sink has in common.
+pub(crate) struct SinkSide {
+    pub pipeline: String,
+    pub name: String,
+    pub sink: Box<dyn Sink>,
+    pub retry: Retry,
+    pub on_refused: OnRefused,
+    /// Where rows go that the sink refuses.
+    pub letters: Option<Arc<dyn Deliver>>,
+    /// Spreads the waits of several processes that failed together.
+    pub jitter_seed: u64,
+}
+
+/// A delivery in the making, or on its way.
+pub(crate) struct Delivery {
+    pub number: u64,
+    pub id: DeliveryId,
+    /// What was joined so far, in order; what follows without a gap is one span.
+    pub joined: Vec<SourceSpan>,
+    pub rows: u64,
+    bytes: u64,
+    /// How many spans were joined, neighbours counted apart.
+    spans: usize,
+    begun: Instant,
+    /// `None` as long as there is no row.
+    draft: Option<Box<dyn Draft>>,
+    places: Vec<Staged>,
+    refused: Refused,
+}
+
+/// Where staged rows came from.
+struct Staged {
+    /// The number of the first of them in the draft.
+    first: u64,
+    source: Arc<str>,
+    partition: Partition,
+    places: Places,
+}
+
+impl Delivery {
+    /// A delivery with nothing in it.
+    pub fn new(number: u64, id: DeliveryId) -> Self {
+        Self {
+            number,
+            id,
+            joined: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            spans: 0,
+            begun: Instant::now(),
+            draft: None,
+            places: Vec::new(),
+            refused: Refused::new(),
+        }
+    }
+
+    /// How full it is.
+    pub fn fill(&self) -> Fill {
+        Fill { rows: self.rows, bytes: self.bytes, spans: self.spans, age: self.begun.elapsed() }
+    }
+
+    /// Joins a share: stages its rows, and takes its span over.
+    pub async fn join(&mut self, side: &SinkSide, counters: &NodeCounters, share: Share) -> Result<(), RunError> {
+        if self.rows == 0 && share.row_count() > 0 {
+            // Spans without rows may have waited for long; the rows have not.
+            self.begun = Instant::now();
+        }
+        self.bytes += share.byte_count();
+        self.spans += 1;
+        for (rows, places) in share.rows {
+            let staged = Staged {
+                first: self.rows,
+                source: share.source.clone(),
+                partition: share.span.partition.clone(),
+                places,
+            };
+            self.places.push(staged);
+            self.rows += rows.num_rows() as u64;
+            let draft = match &mut self.draft {
+                Some(draft) => draft,
+                None => {
+                    let begin = || side.sink.begin(&self.id);
+                    let begun = retrying(side, counters, "could not begin a delivery", begin).await?;
+                    self.draft.insert(begun)
+                }
+            };
+            let refused = retry_stage(side, counters, draft.as_mut(), &rows).await?;
+            self.refused.extend(refused);
+        }
+        match self.joined.last_mut() {
+            Some(SourceSpan { source, span })
+                if **source == *share.source
+                    && span.partition == share.span.partition
+                    && span.to == share.span.from =>
+            {
+                span.to = share.span.to;
+            }
+            _ => self.joined.push(SourceSpan { source: share.source.to_string(), span: share.span }),
+        }
+        Ok(())
+    }
+
+    /// Makes the delivery visible, however long that takes, and keeps what was refused.
+    pub async fn commit(&mut self, side: &SinkSide, counters: &NodeCounters) -> Result<(), RunError> {
+        let Some(mut draft) = self.draft.take() else { return Ok(()) };
+        let mut failures = 0;
+        loop {
+            match draft.commit().await {
+                Ok(refused) => {
+                    self.refused.extend(refused);
+                    break;
+                }
+                Err(error) => side.wait(counters, "could not deliver", &mut failures, error).await?,
+            }
+        }
+        if let Some((id, letters)) = self.letters(side)? {
+            // They are durable before the delivery may count as delivered.
+            let directory = side.letters.as_ref().expect("letters are made only where they can be kept");
+            let keep = || directory.deliver(&id, &letters);
+            retrying(side, counters, "could not keep dead letters", keep).await?;
+        }
+        let refused = self.refused.len() as u64;
+        add(&counters.rows_out, self.rows - refused);
+        add(&counters.refused, refused);
+        add(&counters.deliveries, 1);
+        Ok(())
+    }
+
+    /// Dead letters for what the sink refused, and the id to keep them by, which is the same after a crash.
+    fn letters(&self, side: &SinkSide) -> Result<Option<(DeliveryId, Vec<RecordBatch>)>, RunError> {
+        let Some(first) = self.refused.first() else { return Ok(None) };
+        if side.letters.is_none() || side.on_refused == OnRefused::Stop {
+            let (staged, position) = self.place(first.row);
+            let what = format!("row {position} of `{}/{}`: {}", staged.source, staged.partition, first.why);
+            return Err(RunError::new(&side.name, "refused a row, and `on_refused` says stop", what.into()));
+        }
+        let letter = |it: &RefusedRow| {
+            let (staged, position) = self.place(it.row);
+            let Staged { source, partition, .. } = staged;
+            let place = letters::Place { pipeline: &side.pipeline, source, partition };
+            letters::of_sink(&place, &side.name, &it.payload, position, &it.why)
+        };
+        let begins = &self.joined[0];
+        let id = DeliveryId::derive(&side.pipeline, &side.name, self.id.as_str(), &begins.source, &begins.span);
+        Ok(Some((id, self.refused.iter().map(letter).collect())))
+    }
+
+    /// Where the `row`th staged row stands in its source.
+    fn place(&self, row: u64) -> (&Staged, Position) {
+        let staged = &self.places[self.places.partition_point(|it| it.first <= row) - 1];
+        (staged, staged.places.position((row - staged.first) as usize))
+    }
+}
+
+async fn retry_stage(
+    side: &SinkSide,
+    counters: &NodeCounters,
+    draft: &mut dyn Draft,
+    rows: &RecordBatch,
+) -> Result<Refused, RunError> {
+    let mut failures = 0;
+    loop {
+        match draft.stage(rows.clone()).await {
+            Ok(refused) => return Ok(refused),
+            Err(error) => side.wait(counters, "could not stage rows", &mut failures, error).await?,
+        }
+    }
+}
+
+/// Tries until it works or cannot.
+async fn retrying<'a, T>(
+    side: &SinkSide,
+    counters: &NodeCounters,
+    doing: &str,
+    work: impl Fn() -> Attempt<'a, T>,
+) -> Result<T, RunError> {
+    let mut failures = 0;
+    loop {
+        match work().await {
+            Ok(value) => return Ok(value),
+            Err(error) => side.wait(counters, doing, &mut failures, error).await?,
+        }
+    }
+}
+
+/// One try, as the traits' methods return it.
+type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T, SinkError>> + Send + 'a>>;
+
+impl SinkSide {
+    /// Waits before the next try, or gives the error back if waiting does not help.
+    async fn wait(
+        &self,
+        counters: &NodeCounters,
+        doing: &str,
+        failures: &mut u32,
+        error: SinkError,
+    ) -> Result<(), RunError> {
+        let error: BoxError = match error {
+            SinkError::Stop(error) => return Err(RunError::new(&self.name, doing, error)),
+            SinkError::Retry(error) => error,
+        };
+        let wait = rules::back_off(*failures, &self.retry, self.jitter(*failures));
+        *failures += 1;
+        add(&counters.retries, 1);
+        let causes = crate::causes(error.as_ref());
+        tracing::warn!(sink = self.name, tries = *failures, wait_ms = wait.as_millis() as u64, "{doing}: {causes}");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Between 0 and 1; the same for the same seed, sink and try.
+    fn jitter(&self, failures: u32) -> f64 {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(self.jitter_seed);
+        hasher.update(self.name.as_bytes());
+        hasher.update(&failures.to_le_bytes());
+        hasher.digest() as f64 / u64::MAX as f64
+    }
+}

@@ -1,0 +1,125 @@
+//! Dead letters: refused rows, kept with payload, reason and place.
+//!
+//! Rows that sources and transforms refuse travel like any others, to a sink of their own; its progress is kept
+//! like any other sink's, so that each letter is there once. Rows that a sink refuses are written when that
+//! delivery is made, before it counts as delivered, under an id that derives from it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_json::LineDelimitedWriter;
+use arrow_schema::DataType;
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use forebay_api::plan::letter_schema;
+use forebay_api::{BoxError, Deliver, DeliveryId, Partition, Position, Refusal, SinkError};
+
+/// What all letters of a read have in common.
+pub(crate) struct Place<'a> {
+    pub pipeline: &'a str,
+    pub source: &'a str,
+    pub partition: &'a Partition,
+}
+
+/// Letters for what a source refused.
+pub(crate) fn of_source(place: &Place<'_>, refused: &[Refusal]) -> RecordBatch {
+    let letter = |it: &Refusal| {
+        let payload = match std::str::from_utf8(&it.payload) {
+            Ok(text) => (text.to_owned(), "text"),
+            Err(_) => (BASE64_STANDARD.encode(&it.payload), "base64"),
+        };
+        (payload, it.why.clone(), it.position.clone())
+    };
+    batch(place, place.source, refused.iter().map(letter).collect())
+}
+
+/// Letters for what a transform refused: the row of `origin` that each came from, its position, and the reason.
+pub(crate) fn of_transform<'a>(
+    place: &Place<'_>,
+    component: &str,
+    origin: &RecordBatch,
+    refused: impl Iterator<Item = ((usize, Position), &'a str)>,
+) -> RecordBatch {
+    let letter = |((row, position), why): ((usize, Position), &str)| (payload(origin, row), why.to_owned(), position);
+    batch(place, component, refused.map(letter).collect())
+}
+
+/// A letter for a row that a sink refused.
+pub(crate) fn of_sink(place: &Place<'_>, sink: &str, row: &RecordBatch, position: Position, why: &str) -> RecordBatch {
+    batch(place, sink, vec![(payload(row, 0), why.to_owned(), position)])
+}
+
+/// A row as text, and how to read it: the text itself where that is all there is, else JSON.
+fn payload(rows: &RecordBatch, row: usize) -> (String, &'static str) {
+    if let [only] = rows.columns()
+        && *only.data_type() == DataType::Utf8
+    {
+        return (only.as_string::<i32>().value(row).to_owned(), "text");
+    }
+    let mut json = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut json);
+    let written = writer.write(&rows.slice(row, 1)).and_then(|()| writer.finish());
+    match written {
+        Ok(()) => (String::from_utf8_lossy(&json).trim_end().to_owned(), "json"),
+        // A type that JSON cannot hold: the debug form is better than nothing, and the position names the row.
+        Err(_) => (format!("{:?}", rows.slice(row, 1)), "text"),
+    }
+}
+
+type Letter = ((String, &'static str), String, Position);
+
+fn batch(place: &Place<'_>, component: &str, letters: Vec<Letter>) -> RecordBatch {
+    let n = letters.len();
+    let same = |text: &str| StringArray::from_iter_values(std::iter::repeat_n(text, n));
+    let columns = [
+        StringArray::from_iter_values(letters.iter().map(|((payload, _), ..)| payload)),
+        StringArray::from_iter_values(letters.iter().map(|((_, encoding), ..)| encoding)),
+        StringArray::from_iter_values(letters.iter().map(|(_, why, _)| why)),
+        same(component),
+        same(place.source),
+        same(place.partition.as_str()),
+        StringArray::from_iter_values(letters.iter().map(|(.., position)| position.to_string())),
+        same(place.pipeline),
+    ];
+    let columns = columns.into_iter().map(|it| Arc::new(it) as ArrayRef).collect();
+    RecordBatch::try_new(letter_schema(), columns).expect("the columns are those of the letter schema")
+}
+
+/// Keeps letters as JSON Lines files in a directory, one for each delivery, named by its id.
+pub(crate) struct LetterDirectory {
+    path: PathBuf,
+}
+
+impl LetterDirectory {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Writes the file whole, then lets it appear: readers never see half of it, and the same id leaves one copy.
+    fn write(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<(), BoxError> {
+        std::fs::create_dir_all(&self.path)?;
+        let hidden = self.path.join(format!(".{id}.tmp"));
+        let mut file = std::fs::File::create(&hidden)?;
+        let mut json = Vec::new();
+        let mut writer = LineDelimitedWriter::new(&mut json);
+        rows.iter().try_for_each(|it| writer.write(it))?;
+        writer.finish()?;
+        file.write_all(&json)?;
+        file.sync_all()?;
+        std::fs::rename(&hidden, self.path.join(format!("{id}.jsonl")))?;
+        std::fs::File::open(&self.path)?.sync_all()?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Deliver for LetterDirectory {
+    async fn deliver(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<Vec<(u64, String)>, SinkError> {
+        let at = |error: BoxError| format!("dead letters at `{}`: {error}", self.path.display()).into();
+        self.write(id, rows).map(|()| Vec::new()).map_err(|error| SinkError::Retry(at(error)))
+    }
+}

@@ -1,0 +1,227 @@
+//! The engine's side of one sink: joins shares into deliveries, and keeps the sink's books.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use forebay_api::Batch;
+use forebay_state::{Change, Pending, SourceSpan, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::counters::Counters;
+use crate::delivery::{Delivery, SinkSide};
+use crate::flow::Share;
+use crate::ledger::Ledger;
+use crate::rules::{Answer, Fill, Flush, Naming, Rules, Verdict, fits, flush};
+use crate::settle::Settlements;
+use crate::{RunError, tasks};
+
+/// Shares that may wait for a sink, whatever their size.
+const QUEUED_SHARES_MAX: usize = 64;
+/// Bytes that may wait for a sink. One share may be larger, and then waits alone.
+pub(crate) const QUEUED_BYTES_MAX: u64 = 32 << 20;
+/// Room is counted in pieces of this size, since a semaphore's counter is small.
+const ROOM_UNIT: u64 = 1 << 10;
+
+/// Where lanes put the shares of one sink.
+#[derive(Clone)]
+pub(crate) struct Inlet {
+    queue: mpsc::Sender<(Share, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+    name: Arc<str>,
+    counters: Arc<Counters>,
+}
+
+/// The other end of an [`Inlet`].
+pub(crate) type Queue = mpsc::Receiver<(Share, OwnedSemaphorePermit)>;
+
+/// The outlet is gone, and has said why itself.
+pub(crate) struct Gone;
+
+impl Inlet {
+    /// A bounded way to a sink.
+    pub fn new(name: &str, counters: Arc<Counters>) -> (Self, Queue) {
+        let (queue, other_end) = mpsc::channel(QUEUED_SHARES_MAX);
+        let room = Arc::new(Semaphore::new((QUEUED_BYTES_MAX / ROOM_UNIT) as usize));
+        (Self { queue, room, name: name.into(), counters }, other_end)
+    }
+
+    /// Waits for room, then hands the share over.
+    pub async fn send(&self, share: Share) -> Result<(), Gone> {
+        let units = share.byte_count().div_ceil(ROOM_UNIT).min(QUEUED_BYTES_MAX / ROOM_UNIT) as u32;
+        let room = self.room.clone().acquire_many_owned(units).await.map_err(|_| Gone)?;
+        let queued = QUEUED_BYTES_MAX - self.room.available_permits() as u64 * ROOM_UNIT;
+        self.counters.node(&self.name).queued_bytes_peak.fetch_max(queued, Relaxed);
+        self.queue.send((share, room)).await.map_err(|_| Gone)
+    }
+}
+
+/// Everything about a sink that does not change while the pipeline runs.
+pub(crate) struct OutletSettings {
+    /// The sink's number in the plan.
+    pub index: usize,
+    pub batch: Batch,
+    pub in_flight_max: usize,
+    pub fingerprint: String,
+    pub rules: Rules,
+}
+
+/// Joins shares into deliveries.
+pub(crate) struct Outlet {
+    settings: OutletSettings,
+    side: Arc<SinkSide>,
+    store: Arc<dyn Store>,
+    counters: Arc<Counters>,
+    settlements: Arc<Settlements>,
+    ledger: Ledger,
+    filling: Option<Delivery>,
+    in_flight: JoinSet<Result<(), RunError>>,
+    /// Which delivery each task in flight carries.
+    carried: HashMap<Id, u64>,
+    named: u64,
+}
+
+impl Outlet {
+    /// An outlet with nothing under way. Numbers of deliveries begin at 0: nothing is pending when it is made.
+    pub fn new(
+        settings: OutletSettings,
+        side: Arc<SinkSide>,
+        store: Arc<dyn Store>,
+        counters: Arc<Counters>,
+        settlements: Arc<Settlements>,
+        ledger: Ledger,
+    ) -> Self {
+        let (in_flight, carried) = (JoinSet::new(), HashMap::new());
+        Self { settings, side, store, counters, settlements, ledger, filling: None, in_flight, carried, named: 0 }
+    }
+
+    /// Runs until every lane is done and everything that they sent is settled.
+    pub async fn run(mut self, mut queue: Queue) -> Result<(), RunError> {
+        let mut waiting: Option<Share> = None;
+        let mut input_ended = false;
+        loop {
+            let fill = self.filling.as_ref().map(|it| it.fill()).unwrap_or_default();
+            let due = flush(fill, &self.settings.batch);
+            let fits_in = waiting.as_ref().is_none_or(|it| fits(fill, it.row_count(), &self.settings.batch));
+            let wants_out = matches!(due, Flush::Now | Flush::MayGrow) || input_ended || !fits_in;
+            if self.filling.is_some() && wants_out && self.may_flush(fill) {
+                self.flush().await?;
+                continue;
+            }
+            if fits_in && due != Flush::Now && waiting.is_some() {
+                self.join(waiting.take()).await?;
+                continue;
+            }
+            if input_ended && self.filling.is_none() && self.in_flight.is_empty() {
+                break;
+            }
+            let timer = match due {
+                Flush::In(wait) => Some(wait),
+                _ => None,
+            };
+            tokio::select! {
+                biased;
+                Some(landed) = self.in_flight.join_next_with_id() => self.land(landed).await?,
+                () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => {}
+                share = queue.recv(), if waiting.is_none() && !input_ended => match share {
+                    // The room is free again as soon as the share is here: what is being filled has its own bound.
+                    Some((share, _room)) => waiting = Some(share),
+                    None => input_ended = true,
+                },
+            }
+        }
+        assert!(self.ledger.is_square(), "sink `{}`: all has landed, but the books are not square", self.side.name);
+        Ok(())
+    }
+
+    /// Whether a delivery may go on its way now. One without rows waits until nothing else is on its way: then the
+    /// position can pass all of it at once, and what is pending never leaves a gap behind it.
+    fn may_flush(&self, fill: Fill) -> bool {
+        if fill.rows == 0 { self.in_flight.is_empty() } else { self.in_flight.len() < self.settings.in_flight_max }
+    }
+
+    /// Takes a share into the delivery being filled.
+    async fn join(&mut self, share: Option<Share>) -> Result<(), RunError> {
+        let Some(share) = share else { return Ok(()) };
+        let filling = match self.filling.take() {
+            Some(filling) => self.filling.insert(filling),
+            None => {
+                let delivery = self.begin(&share);
+                self.filling.insert(delivery)
+            }
+        };
+        let failed = |gap| RunError::new(&self.side.name, "lost track of a source", Box::new(gap));
+        self.ledger.enter(filling.number, &share.source, &share.span).map_err(failed)?;
+        filling.join(&self.side, self.counters.node(&self.side.name), share).await
+    }
+
+    fn begin(&mut self, first: &Share) -> Delivery {
+        let joined = SourceSpan { source: first.source.to_string(), span: first.span.clone() };
+        let id = (self.settings.rules.name)(&Naming {
+            pipeline: &self.side.pipeline,
+            sink: &self.side.name,
+            fingerprint: &self.settings.fingerprint,
+            first: &joined,
+            named_before: self.named,
+        });
+        let number = self.named;
+        self.named += 1;
+        Delivery::new(number, id)
+    }
+
+    /// Sends the delivery being filled on its way; the intent is durable before anything of it can be visible.
+    async fn flush(&mut self) -> Result<(), RunError> {
+        let Some(mut delivery) = self.filling.take() else { return Ok(()) };
+        if delivery.rows == 0 {
+            return self.settle(delivery.number).await;
+        }
+        let pending = Pending {
+            sink: self.side.name.clone(),
+            number: delivery.number,
+            id: delivery.id.clone(),
+            fingerprint: self.settings.fingerprint.clone(),
+            spans: delivery.joined.clone(),
+            rows: delivery.rows,
+            settled: false,
+        };
+        if let Some(intent) = (self.settings.rules.intend)(pending) {
+            let change = Change { intend: Some(intent), ..Change::default() };
+            write(&*self.store, &self.side.name, change).await?;
+        }
+        let (side, counters) = (self.side.clone(), self.counters.clone());
+        let number = delivery.number;
+        let carry = async move { delivery.commit(&side, counters.node(&side.name)).await };
+        let task = self.in_flight.spawn(tasks::observed(carry)).id();
+        self.carried.insert(task, number);
+        Ok(())
+    }
+
+    /// Takes the answer about a delivery, if only that there is none.
+    async fn land(&mut self, landed: Result<(Id, Result<(), RunError>), JoinError>) -> Result<(), RunError> {
+        let (task, answer, error) = match landed {
+            Ok((task, Ok(()))) => (task, Answer::Done, None),
+            Ok((task, Err(error))) => (task, Answer::Failed, Some(error)),
+            Err(gone) => (gone.id(), Answer::Silence, Some(tasks::gone(&self.side.name, gone))),
+        };
+        let number = self.carried.remove(&task).expect("a task that landed was sent out");
+        match (self.settings.rules.judge)(answer) {
+            Verdict::Delivered => self.settle(number).await,
+            // Everything on its way is abandoned with it: the next start reads it again.
+            Verdict::Abandoned => Err(error.expect("what was done is not abandoned")),
+        }
+    }
+
+    async fn settle(&mut self, number: u64) -> Result<(), RunError> {
+        let moves = self.ledger.settle(number);
+        let advance = moves.advance.clone();
+        write(&*self.store, &self.side.name, moves.into_change(&self.side.name, number)).await?;
+        self.settlements.report(self.settings.index, &advance);
+        Ok(())
+    }
+}
+
+/// Makes a change to a sink's progress durable.
+pub(crate) async fn write(store: &dyn Store, sink: &str, change: Change) -> Result<(), RunError> {
+    store.apply(change).await.map_err(|error| RunError::new(sink, "could not keep its progress", Box::new(error)))
+}
