@@ -1,0 +1,194 @@
+//! What fails, and what is left then.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use arrow_array::RecordBatch;
+use expect_test::expect;
+use forebay_api::{SinkConfig, SinkError};
+use forebay_testkit::{canonical, delivery};
+
+use super::{HOUR, Place, SEVEN, begin, deliver, events};
+
+const HOURLY: &str = "partition = { time = 'time' }";
+
+fn two_hours() -> RecordBatch {
+    events(&[(Some(SEVEN), Some("de")), (Some(SEVEN + HOUR), Some("fr"))])
+}
+
+/// The chain of causes, without the place.
+fn text(place: &Place, error: &SinkError) -> String {
+    let kind = if matches!(error, SinkError::Retry(_)) { "retry" } else { "stop" };
+    let mut text = format!("{kind}: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!("; {error}"));
+        cause = error.source();
+    }
+    text.replace(place.path().to_str().unwrap(), "PATH")
+}
+
+/// Scenario: a draft is let go before `commit`, with bytes already on disk.
+/// Guarantees: nothing is visible, and nothing stays in the staging directory.
+#[tokio::test]
+async fn an_abandoned_draft_leaves_nothing() {
+    let place = Place::new();
+    let sink = place.open(&format!("{HOURLY}\nopen_partitions_max = 1"), &two_hours()).await;
+    let mut draft = begin(sink.as_ref(), 1).await;
+    draft.stage(two_hours()).await.unwrap();
+    let id = delivery(1);
+    assert_eq!(place.staging(), [id.to_string(), format!("{id}/0.tmp")]);
+    drop(draft);
+    assert_eq!(place.staging(), Vec::<String>::new());
+    assert!(place.files().is_empty());
+}
+
+/// Scenario: a process crashed with a draft half written; strange files lie beside it; another delivery is visible.
+/// Guarantees: the next `open` clears the staging directory, and touches nothing else.
+#[tokio::test]
+async fn open_removes_leftovers() {
+    let place = Place::new();
+    let sink = place.open(&format!("{HOURLY}\nopen_partitions_max = 1"), &two_hours()).await;
+    deliver(sink.as_ref(), 1, &[two_hours()]).await;
+    let mut draft = begin(sink.as_ref(), 2).await;
+    draft.stage(two_hours()).await.unwrap();
+    std::mem::forget(draft);
+    fs::write(place.path().join(".staging/stray.tmp"), "stray").unwrap();
+    fs::write(place.path().join("README"), "not ours").unwrap();
+    assert_eq!(place.staging().len(), 3);
+    let before = place.rows();
+    place.open(HOURLY, &two_hours()).await;
+    assert_eq!(place.staging(), Vec::<String>::new());
+    assert_eq!(place.rows(), before);
+    assert!(place.path().join("README").is_file());
+}
+
+/// Scenario: the disk is full when a row group is written, and still at `commit`; then the engine gives up, and the
+/// delivery is made anew.
+/// Guarantees: `Retry` with its cause, from `stage` before it takes rows, and from `commit` however often; nothing is
+/// visible till the end, and then every row once.
+#[tokio::test]
+async fn a_full_disk_is_waited_for() {
+    let place = Place::new();
+    let rows = two_hours();
+    let sink = place.open("row_group_rows_max = 8192\ncompression = 'none'", &rows).await;
+    let staging = place.path().join(".staging").join(delivery(1).as_str());
+    fs::create_dir_all(&staging).unwrap();
+    symlink("/dev/full", staging.join("0.tmp")).unwrap();
+    let mut draft = begin(sink.as_ref(), 1).await;
+    // So many rows that a chunk is full, and a row group leaves the encoder.
+    let chunk = events(&vec![(Some(SEVEN), Some("de")); crate::file::CHUNK_ROWS]);
+    draft.stage(chunk).await.unwrap();
+    let full = draft.stage(rows.clone()).await.unwrap_err();
+    expect!["retry: cannot write `PATH/.staging/00000000000000000000000000000001/0.tmp`; No space left on device (os error 28)"].assert_eq(&text(&place, &full));
+    for _ in 0..2 {
+        assert!(matches!(draft.commit().await, Err(SinkError::Retry(_))));
+    }
+    drop(draft);
+    assert!(place.files().is_empty());
+    deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    assert_eq!(place.rows(), canonical(&[rows]));
+    assert_eq!(place.staging(), Vec::<String>::new());
+}
+
+/// Scenario: a file stands where the second of two partitions has its directory.
+/// Guarantees: `commit` says so and stops; made again once the file is gone it goes on, and shows each row once; and
+/// if the draft is let go instead, the first partition's file goes too.
+#[tokio::test]
+async fn a_commit_is_taken_up_or_taken_back() {
+    for taken_up in [true, false] {
+        let place = Place::new();
+        let rows = two_hours();
+        let sink = place.open(HOURLY, &rows).await;
+        let blocked = place.path().join("year=2026/month=11/day=01/hour=08");
+        fs::create_dir_all(blocked.parent().unwrap()).unwrap();
+        fs::write(&blocked, "").unwrap();
+        let mut draft = begin(sink.as_ref(), 1).await;
+        draft.stage(rows.clone()).await.unwrap();
+        let error = draft.commit().await.unwrap_err();
+        assert_eq!(
+            text(&place, &error),
+            "stop: cannot create directory `PATH/year=2026/month=11/day=01/hour=08`: \
+             a file stands where a directory is needed; not a directory"
+        );
+        assert_eq!(place.rows().len(), 1);
+        fs::remove_file(&blocked).unwrap();
+        if taken_up {
+            draft.commit().await.unwrap();
+            draft.commit().await.unwrap();
+            drop(draft);
+            assert_eq!(place.rows(), canonical(&[rows]));
+            assert_eq!(place.staging(), Vec::<String>::new());
+        } else {
+            drop(draft);
+            assert!(place.files().is_empty());
+        }
+    }
+}
+
+/// Scenario: a crash in the middle of a commit, after the first of two files became visible; the process starts
+/// again, with the same layout or another one, and the engine makes the delivery again.
+/// Guarantees: every row is there once, under the names of the layout that holds now; other deliveries stay.
+#[tokio::test]
+async fn a_crash_in_mid_commit_leaves_one_copy() {
+    for layout in [HOURLY, "partition = { time = 'time', every = 'day' }", ""] {
+        let place = Place::new();
+        let rows = two_hours();
+        let sink = place.open(HOURLY, &rows).await;
+        deliver(sink.as_ref(), 2, std::slice::from_ref(&rows)).await;
+        let blocked = place.path().join("year=2026/month=11/day=01/hour=08");
+        fs::rename(&blocked, blocked.with_extension("aside")).unwrap();
+        fs::write(&blocked, "").unwrap();
+        let mut draft = begin(sink.as_ref(), 1).await;
+        draft.stage(rows.clone()).await.unwrap();
+        draft.commit().await.unwrap_err();
+        std::mem::forget(draft);
+        fs::remove_file(&blocked).unwrap();
+        fs::rename(blocked.with_extension("aside"), &blocked).unwrap();
+        assert_eq!(place.rows().len(), 3);
+
+        let sink = place.open(layout, &rows).await;
+        let id = delivery(1);
+        assert_eq!(place.staging(), [id.to_string(), format!("{id}/names.tmp")]);
+        // An attempt that is let go does not forget what is visible.
+        drop(begin(sink.as_ref(), 1).await);
+        deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+        let mut seen = place.rows();
+        seen.sort();
+        let mut expected = canonical(&[rows.clone(), rows]);
+        expected.sort();
+        assert_eq!(seen, expected, "{layout}");
+        assert_eq!(place.staging(), Vec::<String>::new());
+    }
+}
+
+/// Scenario: the note of names is torn, or was written by someone else.
+/// Guarantees: only files that the delivery can have written are removed.
+#[tokio::test]
+async fn strange_names_are_not_removed() {
+    let place = Place::new();
+    let rows = two_hours();
+    let sink = place.open("", &rows).await;
+    deliver(sink.as_ref(), 2, std::slice::from_ref(&rows)).await;
+    let (id, other) = (delivery(1), delivery(2));
+    let staging = place.path().join(".staging").join(id.as_str());
+    fs::create_dir_all(&staging).unwrap();
+    fs::write(place.directory.path().join(format!("{id}-0.parquet")), "outside").unwrap();
+    let names = format!("{other}-0.parquet\n../{id}-0.parquet\n/etc/{id}-0.parquet\n\u{0}\nyear=2026/{id}-");
+    fs::write(staging.join("names.tmp"), names).unwrap();
+    let mut draft = begin(sink.as_ref(), 1).await;
+    draft.commit().await.unwrap();
+    assert_eq!(place.files().len(), 1);
+    assert!(place.directory.path().join(format!("{id}-0.parquet")).is_file());
+}
+
+/// Scenario: the table's path is a file.
+/// Guarantees: `open` says so.
+#[tokio::test]
+async fn open_needs_a_directory() {
+    let place = Place::new();
+    fs::write(place.path(), "").unwrap();
+    let error = place.config("").open(two_hours().schema()).await.err().unwrap();
+    expect!["cannot create directory `PATH/.staging`: a file stands where a directory is needed"]
+        .assert_eq(&error.to_string().replace(place.path().to_str().unwrap(), "PATH"));
+}
