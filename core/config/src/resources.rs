@@ -1,0 +1,125 @@
+//! Finds two components that would use the same port or directory.
+
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use forebay_api::Resource;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::node::{Node, NodeConfig};
+use crate::problem::Problem;
+
+/// Who uses a resource, and where the file says so.
+struct Claim {
+    resource: Resource,
+    by: String,
+    place: Range<usize>,
+}
+
+/// Reports every resource that is used twice. `directories` are the engine's own.
+pub(crate) fn find_shared(
+    nodes: &[Node<'_>],
+    directories: Vec<(&'static str, &Spanned<PathBuf>)>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut claims: Vec<Claim> = Vec::new();
+    for (key, path) in directories {
+        let resource = normal(Resource::Directory(path.get_ref().clone()));
+        claims.push(Claim { resource, by: format!("`{key}`"), place: path.span() });
+    }
+    // The path of a stand-in is nobody's path.
+    for node in nodes.iter().filter(|it| it.certain) {
+        let resources = match &node.config {
+            Some(NodeConfig::Source(source)) => source.resources(),
+            Some(NodeConfig::Sink(sink)) => sink.resources(),
+            Some(NodeConfig::Transform(_)) | None => Vec::new(),
+        };
+        for resource in resources {
+            let resource = normal(resource);
+            let place = place(&node.own, &resource).unwrap_or_else(|| node.place());
+            claims.push(Claim { resource, by: format!("{} `{}`", node.kind, node.name.get_ref()), place });
+        }
+    }
+    claims.sort_by_key(|it| it.place.start);
+    for (index, claim) in claims.iter().enumerate() {
+        if let Some(earlier) = claims[..index].iter().find(|it| it.resource == claim.resource) {
+            let title = format!("{} is used by {} already", quoted(&claim.resource), earlier.by);
+            problems.push(Problem::new(claim.place.clone(), title).help(format!("give {} another one", claim.by)));
+        }
+    }
+}
+
+fn quoted(resource: &Resource) -> String {
+    match resource {
+        Resource::Port(port) => format!("port `{port}`"),
+        Resource::Directory(path) => format!("directory `{}`", path.display()),
+    }
+}
+
+/// The same resource in the form in which equal ones are equal.
+fn normal(resource: Resource) -> Resource {
+    match resource {
+        Resource::Port(port) => Resource::Port(port),
+        Resource::Directory(path) => Resource::Directory(normal_path(&path)),
+    }
+}
+
+/// The path without `.` and `..`, as far as that can be said without looking at the disk.
+fn normal_path(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        let goes_up = component == Component::ParentDir;
+        let can_go_up = matches!(normal.components().next_back(), Some(Component::Normal(_)));
+        match component {
+            Component::CurDir => {}
+            _ if goes_up && can_go_up => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// The value in the component's own keys that names a resource.
+fn place(table: &DeTable<'_>, resource: &Resource) -> Option<Range<usize>> {
+    table.values().find_map(|it| place_in(it, resource))
+}
+
+fn place_in(value: &Spanned<DeValue<'_>>, resource: &Resource) -> Option<Range<usize>> {
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let names = match resource {
+                Resource::Port(port) => text == port,
+                Resource::Directory(path) => normal_path(Path::new(text.as_ref())) == *path,
+            };
+            names.then(|| value.span())
+        }
+        DeValue::Table(table) => place(table, resource),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::normal_path;
+
+    /// Scenario: paths with `.` and `..` in several places.
+    /// Guarantees: what names the same directory is the same path; what goes above the start is kept.
+    #[test]
+    fn paths() {
+        for (path, normal) in [
+            ("./a/../b/", "b"),
+            ("a/./b", "a/b"),
+            ("../a", "../a"),
+            ("../../a", "../../a"),
+            ("/../a", "/../a"),
+            (".", ""),
+        ] {
+            assert_eq!(normal_path(Path::new(path)), Path::new(normal), "{path}");
+        }
+    }
+}

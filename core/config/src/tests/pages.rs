@@ -1,0 +1,360 @@
+//! What is generated from the doc comments.
+
+use expect_test::expect;
+
+use super::fakes::{Lines, registry};
+use crate::{Kind, Registry, engine_reference, reference, schema};
+
+/// Scenario: reference pages of a component and of the engine's keys.
+/// Guarantees: types, defaults, allowed values and examples are on them.
+#[test]
+fn reference_pages() {
+    let page = |kind, name| reference(&registry(), kind, name).expect("a page");
+    expect![[r##"
+        # `count` transform
+
+        Adds a number made from a column.
+
+        ## Keys
+
+        - `column`: text, required.
+          The column to count.
+
+        - `unit`: one of the values below, default `"bytes"`.
+          How to count.
+          - `"bytes"`: Bytes of UTF-8.
+          - `"letters"`: Unicode letters.
+
+        - `types`: table of text, optional.
+          Types by column.
+
+        - `max`: whole number, optional.
+          How many at most.
+
+        Keys that every transform has: `type`, `inputs`, `on_refused`.
+
+        ## Example
+
+        ```toml
+        [transforms.NAME]
+        type = "count"
+        inputs = ["INPUT"]
+        column = "stand-in"
+        ```
+    "##]]
+    .assert_eq(&page(Kind::Transform, "count"));
+    expect![[r##"
+        # `store` sink
+
+        Stores rows.
+
+        ## Keys
+
+        - `path`: text, required.
+          The directory.
+          Example: `path = "./data"`
+
+        - `password`: text (a secret), optional.
+          The key to the directory.
+
+        - `size`: text, default `"64MiB"`.
+          The size of a file.
+
+        - `slow`: boolean, default `false`.
+          Whether to write slowly.
+
+        Keys that every sink has: `type`, `inputs`, `on_refused`, `batch`, `retry`, `in_flight_max`.
+
+        ## Example
+
+        ```toml
+        [sinks.NAME]
+        type = "store"
+        inputs = ["INPUT"]
+        path = "./data"
+        ```
+    "##]]
+    .assert_eq(&page(Kind::Sink, "store"));
+    expect![[r##"
+        # Keys that every pipeline has
+
+        ## The file
+
+        - `name`: text, optional.
+          The pipeline's name, which is part of the identity of all that it delivers: under another name it starts anew.
+          Default: the name of the file without `.toml`.
+          Example: `name = "cdn-logs"`
+
+        - `drain_max`: text, default `"10s"`.
+          How long a stop may take. What is still on its way then is abandoned, and read again at the next start.
+
+        - `state`: table, optional.
+          Where the pipeline remembers how far it has come.
+
+        - `state.path`: text, required.
+          A directory. Default: `./.forebay/NAME`, or `./.forebay/NAME-ENV` in the environment `ENV`,
+          so that a trial run does not move the positions of the real one.
+          Example: `path = "/var/lib/forebay"`
+
+        - `dead_letters`: table, optional.
+          Where refused rows are kept that no node reads.
+
+        - `dead_letters.path`: text, required.
+          A directory of JSON Lines files: each row with the reason, and its place in the source.
+          Example: `path = "./refused"`
+
+        ## Every source
+
+        - `type`: text, required. Which source it is.
+
+        - `on_refused`: one of the values below, default `"dead_letters"`.
+          What becomes of refused rows that no node reads.
+          - `"dead_letters"`: They are kept in the dead letters.
+          - `"stop"`: The pipeline stops and says so.
+
+        ## Every transform
+
+        - `type`: text, required. Which transform it is.
+
+        - `inputs`: list of text, required.
+          The nodes that the rows come from. `NODE.refused` names the rows that `NODE` refused.
+          Example: `inputs = ["access"]`
+
+        - `on_refused`: one of the values below, default `"dead_letters"`.
+          What becomes of refused rows that no node reads.
+          - `"dead_letters"`: They are kept in the dead letters.
+          - `"stop"`: The pipeline stops and says so.
+
+        ## Every sink
+
+        - `type`: text, required. Which sink it is.
+
+        - `inputs`: list of text, required.
+          The nodes that the rows come from. `NODE.refused` names the rows that `NODE` refused.
+          Example: `inputs = ["event"]`
+
+        - `on_refused`: one of the values below, default `"dead_letters"`.
+          What becomes of refused rows that no node reads.
+          - `"dead_letters"`: They are kept in the dead letters.
+          - `"stop"`: The pipeline stops and says so.
+
+        - `batch`: table, optional.
+          When a delivery is full: whichever comes first. What is left out is as the sink's page says.
+
+        - `batch.rows_max`: whole number, optional.
+          At so many rows.
+          Example: `rows_max = 100000`
+
+        - `batch.bytes_max`: text, optional.
+          At so many bytes of Arrow data.
+          Example: `bytes_max = "64MiB"`
+
+        - `batch.age_max`: text, optional.
+          So long after its first row came.
+          Example: `age_max = "5s"`
+
+        - `retry`: table, optional.
+          How failures are retried: for ever, with a wait that doubles from `wait_min` to `wait_max`.
+
+        - `retry.wait_min`: text, optional.
+          The first wait. Default: `"200ms"`.
+          Example: `wait_min = "1s"`
+
+        - `retry.wait_max`: text, optional.
+          The longest wait. Default: `"30s"`.
+          Example: `wait_max = "5m"`
+
+        - `in_flight_max`: whole number, default `2`.
+          How many deliveries may be on their way at a time.
+    "##]]
+    .assert_eq(&engine_reference());
+    assert_eq!(reference(&registry(), Kind::Sink, "count"), None);
+}
+
+/// Scenario: the schema of transforms, of which there is one.
+/// Guarantees: all keys in `properties`, then a chain of closed tables; scalars may be references.
+#[test]
+fn schema_of_nodes() {
+    let schema = schema(&registry());
+    let transforms = &schema["properties"]["transforms"];
+    expect![[r##"
+        {
+          "description": "What is done to them.",
+          "type": "object",
+          "propertyNames": {
+            "pattern": "^[a-z][a-z0-9_-]*$"
+          },
+          "additionalProperties": {
+            "type": "object",
+            "properties": {
+              "type": {
+                "description": "Which transform it is.",
+                "enum": [
+                  "count"
+                ],
+                "x-taplo": {
+                  "docs": {
+                    "enumValues": [
+                      "Adds a number made from a column."
+                    ]
+                  }
+                }
+              },
+              "inputs": {
+                "type": "array",
+                "items": {
+                  "anyOf": [
+                    {
+                      "type": "string"
+                    },
+                    {
+                      "$ref": "#/definitions/reference"
+                    }
+                  ]
+                },
+                "description": "The nodes that the rows come from. `NODE.refused` names the rows that `NODE` refused.",
+                "examples": [
+                  [
+                    "access"
+                  ]
+                ]
+              },
+              "on_refused": {
+                "description": "What becomes of refused rows that no node reads.",
+                "default": "dead_letters",
+                "anyOf": [
+                  {
+                    "oneOf": [
+                      {
+                        "type": "string",
+                        "const": "dead_letters",
+                        "description": "They are kept in the dead letters."
+                      },
+                      {
+                        "type": "string",
+                        "const": "stop",
+                        "description": "The pipeline stops and says so."
+                      }
+                    ]
+                  },
+                  {
+                    "$ref": "#/definitions/reference"
+                  }
+                ]
+              },
+              "column": {
+                "description": "The column to count.",
+                "anyOf": [
+                  {
+                    "type": "string"
+                  },
+                  {
+                    "$ref": "#/definitions/reference"
+                  }
+                ]
+              },
+              "unit": {
+                "description": "How to count.",
+                "default": "bytes",
+                "anyOf": [
+                  {
+                    "oneOf": [
+                      {
+                        "type": "string",
+                        "const": "bytes",
+                        "description": "Bytes of UTF-8."
+                      },
+                      {
+                        "type": "string",
+                        "const": "letters",
+                        "description": "Unicode letters."
+                      }
+                    ]
+                  },
+                  {
+                    "$ref": "#/definitions/reference"
+                  }
+                ]
+              },
+              "types": {
+                "type": "object",
+                "additionalProperties": {
+                  "anyOf": [
+                    {
+                      "type": "string"
+                    },
+                    {
+                      "$ref": "#/definitions/reference"
+                    }
+                  ]
+                },
+                "description": "Types by column."
+              },
+              "max": {
+                "description": "How many at most.",
+                "anyOf": [
+                  {
+                    "type": "integer",
+                    "format": "uint32",
+                    "minimum": 1
+                  },
+                  {
+                    "$ref": "#/definitions/reference"
+                  }
+                ]
+              }
+            },
+            "required": [
+              "type"
+            ],
+            "if": {
+              "properties": {
+                "type": {
+                  "const": "count"
+                }
+              },
+              "required": [
+                "type"
+              ]
+            },
+            "then": {
+              "properties": {
+                "type": true,
+                "inputs": true,
+                "on_refused": true,
+                "column": true,
+                "unit": true,
+                "types": true,
+                "max": true
+              },
+              "required": [
+                "inputs",
+                "column"
+              ],
+              "additionalProperties": false
+            },
+            "else": {}
+          }
+        }"##]]
+    .assert_eq(&serde_json::to_string_pretty(transforms).unwrap());
+}
+
+/// Scenario: the schema as a whole.
+/// Guarantees: its sections; it is the same each time.
+#[test]
+fn schema_of_the_file() {
+    let whole = schema(&registry());
+    let keys = |it: &serde_json::Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    expect!["name drain_max state dead_letters sources transforms sinks env"].assert_eq(&keys(&whole["properties"]));
+    expect!["name drain_max state dead_letters sources transforms sinks"]
+        .assert_eq(&keys(&whole["properties"]["env"]["additionalProperties"]["properties"]));
+    assert_eq!(whole.to_string(), schema(&registry()).to_string());
+}
+
+/// Scenario: two components of one name.
+/// Guarantees: the program does not start, and says why.
+#[test]
+#[should_panic(expected = "there are two sources of the name `lines`")]
+fn duplicates() {
+    let _ = Registry::default().source::<Lines>().source::<Lines>();
+}
