@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use forebay_api::Dialect;
+
+const FILE: &str = "pipeline.toml";
+
+/// Moves rows from sources through transforms into sinks, as a file describes it.
+///
+/// Without a command: runs `pipeline.toml`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "forebay",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 good, 1 the world is wrong, 2 the file or the command line is wrong."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The environment of the file, `[env.NAME...]`, that is laid over it.
+    #[arg(short, long, global = true, env = "FOREBAY_ENV", value_name = "NAME", hide_env_values = true)]
+    pub env: Option<String>,
+
+    /// How log lines look. `FOREBAY_LOG` says which there are: `info`, or `forebay_engine=debug`.
+    #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline until its sources end, or until it is told to stop.
+    ///
+    /// The first Ctrl-C (or SIGTERM) lets what is on its way arrive; nothing is lost by a second one: what did not
+    /// arrive is read again at the next start.
+    #[command(after_help = "Example: forebay run pipeline.toml --env dev")]
+    Run(Run),
+    /// Check a pipeline without opening anything, and say what it would do.
+    ///
+    /// All problems are reported at once, each with its line and what would have worked. A file that passes either
+    /// runs, or fails on the world: the network, rights, a table on the far side.
+    #[command(after_help = "Example: forebay check pipeline.toml --all-envs")]
+    Check(Check),
+    /// List the components, or print the reference page of one.
+    #[command(after_help = "Examples:
+  forebay components            all of them
+  forebay components parquet    the page of one
+  forebay components pipeline   the keys that every pipeline has")]
+    Components(Components),
+    /// Print the JSON Schema of pipeline files, for editors to complete and check them.
+    #[command(after_help = "Example: forebay schema > pipeline.schema.json
+Then write as the first line of the pipeline: #:schema ./pipeline.schema.json")]
+    Schema,
+    /// Draw a pipeline.
+    #[command(after_help = "Example: forebay graph --format dot | dot -Tsvg > pipeline.svg")]
+    Graph(Graph),
+    /// Print the statements that make tables of what the sinks deliver.
+    #[command(after_help = "Example: forebay ddl --sink lake --dialect athena")]
+    Ddl(Ddl),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Run(Run { file: FILE.into(), json: false, quiet: false })
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The pipeline.
+    #[arg(default_value = FILE)]
+    pub file: PathBuf,
+    /// Print what became of the rows as JSON at the end.
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The pipeline.
+    #[arg(default_value = FILE)]
+    pub file: PathBuf,
+    /// Check the file as it is and in each of its environments.
+    #[arg(long)]
+    pub all_envs: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `components`.
+#[derive(Debug, Args)]
+pub struct Components {
+    /// The component whose page is printed; `pipeline` for the keys that every pipeline has.
+    pub name: Option<String>,
+    /// Print the list, with the schema of each component, as JSON.
+    #[arg(long, conflicts_with = "name")]
+    pub json: bool,
+}
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The pipeline.
+    #[arg(default_value = FILE)]
+    pub file: PathBuf,
+    /// The language of the drawing.
+    #[arg(long, default_value = "mermaid")]
+    pub format: GraphFormat,
+}
+
+/// Arguments of `ddl`.
+#[derive(Debug, Args)]
+pub struct Ddl {
+    /// The pipeline.
+    #[arg(default_value = FILE)]
+    pub file: PathBuf,
+    /// Only this sink.
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// The kind of SQL.
+    #[arg(long, default_value = "duckdb")]
+    pub dialect: DialectName,
+}
+
+/// A language for graphs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum GraphFormat {
+    /// For Markdown pages.
+    Mermaid,
+    /// For Graphviz.
+    Dot,
+}
+
+/// A kind of SQL.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DialectName {
+    /// Amazon Athena, over the Glue catalog.
+    Athena,
+    /// ClickHouse.
+    Clickhouse,
+    /// DuckDB.
+    Duckdb,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Athena => Self::Athena,
+            DialectName::Clickhouse => Self::ClickHouse,
+            DialectName::Duckdb => Self::DuckDb,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

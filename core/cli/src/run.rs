@@ -1,0 +1,98 @@
+//! `forebay run`: opens the state, runs the plan, shows progress, sums up.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_api::Plan;
+use forebay_engine::{Counters, Ending, Options};
+use forebay_state::FileStore;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::progress::Progress;
+use crate::summary::Summary;
+use crate::terminal;
+
+/// How a run talks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// The summary goes to standard output as JSON.
+    pub json: bool,
+    /// No progress and no summary; errors are said all the same.
+    pub quiet: bool,
+}
+
+/// Runs a plan to its end. The code is 0 if nothing went wrong, 1 if the world did.
+pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
+    let store = match FileStore::open(&plan.state, &plan.name) {
+        Ok(store) => Arc::new(store),
+        Err(error) => return failed(&error, Some("one process at a time may run a pipeline on the same state")),
+    };
+    let counters = Arc::new(Counters::new(&plan));
+    let stop = CancellationToken::new();
+    if let Err(error) = stop_on_signals(stop.clone()) {
+        return failed(&error, None);
+    }
+    let jitter_seed = u64::from(std::process::id());
+    let began = Instant::now();
+    let progress = (!options.quiet && !options.json).then(|| Progress::start(&plan, counters.clone()));
+    let ran = forebay_engine::run(&plan, Options { store, stop, counters: counters.clone(), jitter_seed }).await;
+    if let Some(progress) = progress {
+        progress.finish().await;
+    }
+    let summary = |ending| Summary::new(&plan, &counters, ending, began.elapsed());
+    match ran {
+        Ok(ending) if options.json => terminal::out(&format!("{}\n", summary(ending).json())),
+        Ok(_) if options.quiet => {}
+        Ok(ending) => terminal::err(&summary(ending).text()),
+        Err(error) => return failed(&error, error.hint.as_deref()),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The first SIGINT or SIGTERM asks for a drain; the second one ends the process.
+fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                terminal::err(
+                    "\nstopping: what was read is being delivered (once more to end at once; nothing is lost)\n",
+                );
+                stop.cancel();
+            } else {
+                // What is in flight is abandoned, and read again at the next start.
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Says what the world did wrong: one line, its causes, what to do about it.
+fn failed(error: &(dyn Error + 'static), hint: Option<&str>) -> ExitCode {
+    let mut text = format!("error: {error}\n");
+    let causes = std::iter::successors(error.source(), |it| (*it).source());
+    causes.for_each(|cause| text.push_str(&format!("  caused by: {cause}\n")));
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    terminal::err(&text);
+    ExitCode::from(1)
+}
+
+/// How a run ended, in words.
+pub(crate) fn ending(ending: Ending) -> &'static str {
+    match ending {
+        Ending::InputEnded => "input_ended",
+        Ending::Drained => "drained",
+        Ending::DrainCut => "drain_cut",
+    }
+}
