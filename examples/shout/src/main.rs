@@ -1,0 +1,5 @@
+//! A `forebay` that knows one transform more.
+
+fn main() -> std::process::ExitCode {
+    forebay_cli::main(forebay_cli::components().transform::<shout::Shout>())
+}
