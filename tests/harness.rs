@@ -1,0 +1,140 @@
+//! What the tests of the whole program share: places, processes, an independent reader.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+/// What the Python side needs, at exactly these versions: two readers of Parquet that share no code with ours.
+const REQUIREMENTS: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "pytz==2026.6"];
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let cli = Path::new(env!("CARGO_MANIFEST_DIR"));
+    cli.ancestors().nth(2).expect("core/cli lies in the repository").to_path_buf()
+}
+
+/// A directory of a test's own with the files of the quick start in it.
+pub fn quickstart() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(root().join("pipeline.toml"), dir.path().join("pipeline.toml")).unwrap();
+    copy_all(&root().join("examples/data"), &dir.path().join("examples/data"));
+    dir
+}
+
+/// Copies a directory with all that is in it.
+pub fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// All files under a directory, in order; none if there is no such directory.
+pub fn files(under: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut due = vec![under.to_path_buf()];
+    while let Some(dir) = due.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
+            let entry = entry.unwrap();
+            let is_dir = entry.file_type().unwrap().is_dir();
+            if is_dir { due.push(entry.path()) } else { all.push(entry.path()) }
+        }
+    }
+    all.sort();
+    all
+}
+
+/// The program as a user calls it in `dir`, with nothing in its environment that could change what it does.
+pub fn forebay(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    command.current_dir(dir).env_remove("FOREBAY_ENV").env_remove("FOREBAY_LOG").env_remove("RUST_LOG");
+    command
+}
+
+/// What a program said, and with which code it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Said {
+    command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}")).into()
+}
+
+/// Runs a command that must end with code 0.
+pub fn succeed(command: &mut Command) -> Said {
+    let said = run(command);
+    assert_eq!(said.code, Some(0), "{command:?} failed\n{}\n{}", said.out, said.err);
+    said
+}
+
+/// A Python with [`REQUIREMENTS`], made on first use and kept under the target directory.
+///
+/// There is no skipping: without it nobody but ourselves would have read what we wrote.
+pub fn python() -> PathBuf {
+    let services = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("services");
+    let home = services.join(format!("python-{}", REQUIREMENTS.join("-").replace("==", "-")));
+    fs::create_dir_all(&services).unwrap();
+    // Tests run at the same time, in several processes; the lock ends with the file's scope.
+    let lock = File::create(home.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let python = home.join("bin/python");
+    let ready = home.join("ready");
+    if !ready.try_exists().unwrap() {
+        let why = "the tests read what was written with DuckDB and PyArrow, and need `python3` (3.10 or newer, \
+                   with `venv`) and a package index that `pip` can reach";
+        let step = |command: &mut Command| {
+            let said = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}: {why}"));
+            assert!(said.status.success(), "{command:?} failed: {why}\n{}", String::from_utf8_lossy(&said.stderr));
+        };
+        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
+        step(Command::new(&python).args(pip).args(REQUIREMENTS));
+        fs::write(&ready, "").unwrap();
+    }
+    python
+}
+
+/// Random numbers that can be had again: the seed is printed, and `SEED` sets it.
+pub struct Random(u64);
+
+impl Random {
+    /// A new seed, or the one in `SEED`.
+    pub fn new() -> Self {
+        let given = std::env::var("SEED").ok().map(|it| it.parse().expect("SEED is a number"));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let seed = given.unwrap_or(now.as_nanos() as u64 % 1_000_000);
+        println!("SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number from 0 to 1, by SplitMix64 (Steele, Lea and Flood, 2014).
+    pub fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
