@@ -56,7 +56,8 @@ pub struct Counts {
     pub queued_bytes_peak: u64,
 }
 
-/// The name under which the dead letters are counted and kept in the state: no node can have it.
+/// The name under which all dead letters are counted; in the state the node that refuses follows it. No node of a
+/// file can have such a name.
 pub const DEAD_LETTERS: &str = "[dead_letters]";
 
 impl Counters {
@@ -75,6 +76,7 @@ impl Counters {
     ///
     /// If the plan has no such node.
     pub fn node(&self, name: &str) -> &NodeCounters {
+        let name = if name.starts_with(DEAD_LETTERS) { DEAD_LETTERS } else { name };
         self.nodes.get(name).unwrap_or_else(|| panic!("the plan has no node `{name}`"))
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::RunError;
 use crate::counters::{NodeCounters, add};
-use crate::flow::{Places, Share};
+use crate::flow::{Places, Share, batch_bytes};
 use crate::letters;
 use crate::rules::{self, Fill};
 
@@ -42,7 +42,9 @@ pub(crate) struct Delivery {
     /// `None` as long as there is no row.
     draft: Option<Box<dyn Draft>>,
     places: Vec<Staged>,
-    refused: Refused,
+    refused: u64,
+    /// Letters about rows that the sink refused, as batches of [`forebay_api::plan::letter_schema`].
+    letters: Vec<RecordBatch>,
 }
 
 /// Where staged rows came from.
@@ -67,13 +69,15 @@ impl Delivery {
             begun: Instant::now(),
             draft: None,
             places: Vec::new(),
-            refused: Refused::new(),
+            refused: 0,
+            letters: Vec::new(),
         }
     }
 
     /// How full it is.
     pub fn fill(&self) -> Fill {
-        Fill { rows: self.rows, bytes: self.bytes, spans: self.spans, age: self.begun.elapsed() }
+        let Self { rows, bytes, spans, refused, .. } = *self;
+        Fill { rows, bytes, spans, refused, age: self.begun.elapsed() }
     }
 
     /// Joins a share: stages its rows, and takes its span over.
@@ -102,7 +106,7 @@ impl Delivery {
                 }
             };
             let refused = retry_stage(side, counters, draft.as_mut(), &rows).await?;
-            self.refused.extend(refused);
+            self.take_refused(side, &refused)?;
         }
         match self.joined.last_mut() {
             Some(SourceSpan { source, span })
@@ -124,42 +128,48 @@ impl Delivery {
         loop {
             match draft.commit().await {
                 Ok(refused) => {
-                    self.refused.extend(refused);
+                    self.take_refused(side, &refused)?;
                     break;
                 }
                 Err(error) => side.wait(counters, "could not deliver", &mut failures, error).await?,
             }
         }
-        if let Some((id, letters)) = self.letters(side)? {
-            // They are durable before the delivery may count as delivered.
+        if !self.letters.is_empty() {
+            // They are durable before the delivery may count as delivered, under an id that is the same after a crash.
+            let begins = &self.joined[0];
+            let id = DeliveryId::derive(&side.pipeline, &side.name, self.id.as_str(), &begins.source, &begins.span);
+            let letters = std::mem::take(&mut self.letters);
             let directory = side.letters.as_ref().expect("letters are made only where they can be kept");
             let keep = || directory.deliver(&id, &letters);
             retrying(side, counters, "could not keep dead letters", keep).await?;
         }
-        let refused = self.refused.len() as u64;
-        add(&counters.rows_out, self.rows - refused);
-        add(&counters.refused, refused);
+        add(&counters.rows_out, self.rows - self.refused);
+        add(&counters.refused, self.refused);
         add(&counters.deliveries, 1);
         Ok(())
     }
 
-    /// Dead letters for what the sink refused, and the id to keep them by, which is the same after a crash.
-    fn letters(&self, side: &SinkSide) -> Result<Option<(DeliveryId, Vec<RecordBatch>)>, RunError> {
-        let Some(first) = self.refused.first() else { return Ok(None) };
+    /// Writes letters about refused rows; the rows themselves are let go.
+    fn take_refused(&mut self, side: &SinkSide, refused: &Refused) -> Result<(), RunError> {
+        let Some(first) = refused.first() else { return Ok(()) };
         if side.letters.is_none() || side.on_refused == OnRefused::Stop {
             let (staged, position) = self.place(first.row);
             let what = format!("row {position} of `{}/{}`: {}", staged.source, staged.partition, first.why);
             return Err(RunError::new(&side.name, "refused a row, and `on_refused` says stop", what.into()));
         }
-        let letter = |it: &RefusedRow| {
-            let (staged, position) = self.place(it.row);
-            let Staged { source, partition, .. } = staged;
+        // What lies together in the source has its place in common.
+        let staged = |it: &RefusedRow| self.places.partition_point(|staged| staged.first <= it.row);
+        let mut letters = Vec::new();
+        for together in refused.chunk_by(|a, b| staged(a) == staged(b)) {
+            let (Staged { source, partition, .. }, _) = self.place(together[0].row);
             let place = letters::Place { pipeline: &side.pipeline, source, partition };
-            letters::of_sink(&place, &side.name, &it.payload, position, &it.why)
-        };
-        let begins = &self.joined[0];
-        let id = DeliveryId::derive(&side.pipeline, &side.name, self.id.as_str(), &begins.source, &begins.span);
-        Ok(Some((id, self.refused.iter().map(letter).collect())))
+            let refused = together.iter().map(|it| (&it.payload, self.place(it.row).1, it.why.as_str()));
+            letters.push(letters::of_sink(&place, &side.name, refused));
+        }
+        self.bytes += letters.iter().map(batch_bytes).sum::<u64>();
+        self.letters.extend(letters);
+        self.refused += refused.len() as u64;
+        Ok(())
     }
 
     /// Where the `row`th staged row stands in its source.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
-use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, Port};
+use forebay_api::plan::{Input, PlannedSink, PlannedSource, Port};
 use forebay_api::{BoxError, Outputs, Plan, Position, Positions, Read, Span, Transform};
 
 use crate::RunError;
@@ -113,33 +113,21 @@ enum Refusals {
 }
 
 impl Flow {
-    /// Lays out the way of `source`. `letters` is the number of the sink that keeps the dead letters.
+    /// Lays out the way of `source`. `letters` has the numbers of the sinks that keep the dead letters, by node.
     pub fn new(
         plan: &Plan,
         source: &PlannedSource,
-        letters: Option<usize>,
+        letters: &BTreeMap<String, usize>,
         counters: Arc<Counters>,
     ) -> Result<Self, RunError> {
-        let read_by_someone = |name: &str| {
-            let port = Input { node: name.into(), port: Port::Refused };
-            plan.transforms.iter().any(|it| it.inputs.contains(&port))
-                || plan.sinks.iter().any(|it| it.inputs.contains(&port))
-        };
-        let mut letter_inputs = Vec::new();
-        let mut refusals = |name: &str, on_refused: OnRefused| {
-            if read_by_someone(name) {
-                return Refusals::Kept;
-            }
-            match (on_refused, letters) {
-                (OnRefused::DeadLetters, Some(_)) => {
-                    letter_inputs.push(Input { node: name.into(), port: Port::Refused });
-                    Refusals::Kept
-                }
-                (OnRefused::DeadLetters, None) | (OnRefused::Stop, _) => Refusals::Stop,
-            }
+        let mut letter_inputs = BTreeMap::new();
+        let mut refusals = |name: &str| {
+            let kept = letters.get(name).map(|it| (*it, vec![Input { node: name.into(), port: Port::Refused }]));
+            letter_inputs.extend(kept);
+            if letters.contains_key(name) || is_refused_port_read(plan, name) { Refusals::Kept } else { Refusals::Stop }
         };
 
-        let on_refused = refusals(&source.name, source.on_refused);
+        let on_refused = refusals(&source.name);
         let mut reached = BTreeSet::from([source.name.clone()]);
         let mut steps = Vec::new();
         for planned in &plan.transforms {
@@ -151,12 +139,12 @@ impl Flow {
             let mut transform = planned.config.build().map_err(failed)?;
             transform.plan(&planned.input).map_err(failed)?;
             reached.insert(planned.name.clone());
-            let (name, on_refused) = (planned.name.clone(), refusals(&planned.name, planned.on_refused));
+            let (name, on_refused) = (planned.name.clone(), refusals(&planned.name));
             steps.push(Step { name, inputs, transform, on_refused, feeds: BTreeSet::new() });
         }
         let of_sink = |(index, it): (usize, &PlannedSink)| (index, reached_inputs(&it.inputs, &reached));
         let mut sinks: BTreeMap<usize, Vec<Input>> = plan.sinks.iter().enumerate().map(of_sink).collect();
-        sinks.extend(letters.map(|it| (it, letter_inputs)));
+        sinks.extend(letter_inputs);
         sinks.retain(|_, inputs| !inputs.is_empty());
         mark_feeds(&mut steps, &sinks);
         Ok(Self {
@@ -167,6 +155,14 @@ impl Flow {
             sinks,
             counters,
         })
+    }
+
+    /// The sinks that get something from a node of this way, its dead letters included.
+    pub fn fed_by(&self, node: &str) -> BTreeSet<usize> {
+        match self.steps.iter().find(|it| it.name == node) {
+            Some(step) => step.feeds.clone(),
+            None => self.sinks(),
+        }
     }
 
     /// The sinks that can get rows from this source.
@@ -267,9 +263,17 @@ impl Step {
     }
 }
 
-/// The inputs that rows of one source can come by.
+/// Whether some node reads what `node` refuses.
+pub(crate) fn is_refused_port_read(plan: &Plan, node: &str) -> bool {
+    let port = Input { node: node.into(), port: Port::Refused };
+    plan.transforms.iter().any(|it| it.inputs.contains(&port)) || plan.sinks.iter().any(|it| it.inputs.contains(&port))
+}
+
+/// The inputs that rows of one source can come by, in an order of their own: that of the file may be changed without
+/// changing what a delivery is.
 fn reached_inputs(inputs: &[Input], reached: &BTreeSet<String>) -> Vec<Input> {
-    inputs.iter().filter(|it| reached.contains(&it.node)).cloned().collect()
+    let inputs: BTreeSet<&Input> = inputs.iter().filter(|it| reached.contains(&it.node)).collect();
+    inputs.into_iter().cloned().collect()
 }
 
 /// Notes for each step which sinks get something from it, last steps first.

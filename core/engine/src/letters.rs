@@ -1,10 +1,10 @@
 //! Dead letters: refused rows, kept with payload, reason and place.
 //!
-//! Rows that sources and transforms refuse travel like any others, to a sink of their own; its progress is kept
-//! like any other sink's, so that each letter is there once. Rows that a sink refuses are written when that
+//! Rows that sources and transforms refuse travel like any others, to a sink of the engine's for each node that
+//! refuses; its progress is kept like any other sink's, so that each letter is there once. Rows that a sink refuses are written when that
 //! delivery is made, before it counts as delivered, under an id that derives from it.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,9 +48,14 @@ pub(crate) fn of_transform<'a>(
     batch(place, component, refused.map(letter).collect())
 }
 
-/// A letter for a row that a sink refused.
-pub(crate) fn of_sink(place: &Place<'_>, sink: &str, row: &RecordBatch, position: Position, why: &str) -> RecordBatch {
-    batch(place, sink, vec![(payload(row, 0), why.to_owned(), position)])
+/// Letters for what a sink refused: each row alone in a batch, its position, and the reason.
+pub(crate) fn of_sink<'a>(
+    place: &Place<'_>,
+    sink: &str,
+    refused: impl Iterator<Item = (&'a RecordBatch, Position, &'a str)>,
+) -> RecordBatch {
+    let letter = |(row, position, why): (&RecordBatch, Position, &str)| (payload(row, 0), why.to_owned(), position);
+    batch(place, sink, refused.map(letter).collect())
 }
 
 /// A row as text, and how to read it: the text itself where that is all there is, else JSON.
@@ -119,7 +124,15 @@ impl LetterDirectory {
 #[async_trait]
 impl Deliver for LetterDirectory {
     async fn deliver(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<Vec<(u64, String)>, SinkError> {
-        let at = |error: BoxError| format!("dead letters at `{}`: {error}", self.path.display()).into();
-        self.write(id, rows).map(|()| Vec::new()).map_err(|error| SinkError::Retry(at(error)))
+        let Err(error) = self.write(id, rows) else { return Ok(Vec::new()) };
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let error = format!("dead letters at `{}`: {error}", self.path.display()).into();
+        match kind {
+            // No waiting mends these.
+            Some(ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::ReadOnlyFilesystem) => {
+                Err(SinkError::Stop(error))
+            }
+            _ => Err(SinkError::Retry(error)),
+        }
     }
 }

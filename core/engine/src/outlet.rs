@@ -64,6 +64,8 @@ pub(crate) struct OutletSettings {
     pub batch: Batch,
     pub in_flight_max: usize,
     pub fingerprint: String,
+    /// See [`forebay_state::Snapshot::epoch`].
+    pub epoch: String,
     pub rules: Rules,
 }
 
@@ -161,7 +163,7 @@ impl Outlet {
         let id = (self.settings.rules.name)(&Naming {
             pipeline: &self.side.pipeline,
             sink: &self.side.name,
-            fingerprint: &self.settings.fingerprint,
+            fingerprint: &format!("{} {}", self.settings.epoch, self.settings.fingerprint),
             first: &joined,
             named_before: self.named,
         });

@@ -1,9 +1,9 @@
 //! After a crash: rebuilds the deliveries that may or may not be visible, exactly as they were.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::{Plan, Resume, Span};
+use forebay_api::{Plan, Promise, Resume, Span};
 use forebay_state::{Pending, Snapshot, Store};
 
 use crate::RunError;
@@ -16,11 +16,15 @@ use crate::outlet::write;
 use crate::recovery::unfinished;
 use crate::rules::Rules;
 
+/// What to do about a delivery that cannot be rebuilt.
+const GIVE_UP: &str = "a crash left it open: run once more with the file and the input as they were then; \
+    or give it up with `--abandon-pending`, which reads its rows again as far as they are there, and may double some";
+
 /// What every rebuilt delivery needs.
 pub(crate) struct Replay<'a> {
     pub plan: &'a Plan,
-    /// The number of the sink that keeps the dead letters.
-    pub letters: Option<usize>,
+    /// The numbers of the sinks that keep the dead letters, by node.
+    pub letters: &'a BTreeMap<String, usize>,
     pub store: &'a dyn Store,
     pub snapshot: &'a Snapshot,
     pub counters: &'a Arc<Counters>,
@@ -29,7 +33,16 @@ pub(crate) struct Replay<'a> {
 
 impl Replay<'_> {
     /// Rebuilds what is pending for the sink number `index`, delivery by delivery, in their order.
-    pub async fn sink(&self, index: usize, side: &SinkSide) -> Result<(), RunError> {
+    ///
+    /// A delivery that was recorded under another pipeline cannot be rebuilt as it was. Where that could double or
+    /// lose rows it is an error; `fingerprint` is that of the pipeline now.
+    pub async fn sink(
+        &self,
+        index: usize,
+        side: &SinkSide,
+        promise: Promise,
+        fingerprint: &str,
+    ) -> Result<(), RunError> {
         let mut ledger = Ledger::new(&side.name, self.rules, &self.snapshot.committed);
         for pending in unfinished(self.snapshot, &side.name) {
             let failed = |gap| RunError::new(&side.name, "found a gap in its progress", Box::new(gap));
@@ -37,6 +50,10 @@ impl Replay<'_> {
         }
         for pending in unfinished(self.snapshot, &side.name) {
             if !pending.settled {
+                if promise == Promise::OncePerId && pending.fingerprint != fingerprint {
+                    let what = format!("delivery {} was begun by another version of the pipeline", pending.id);
+                    return Err(RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP));
+                }
                 self.delivery(index, side, pending).await?;
                 add(&self.counters.node(&side.name).rebuilt, 1);
             }
@@ -72,20 +89,21 @@ impl Replay<'_> {
         spans: Vec<Span>,
         delivery: &mut Delivery,
     ) -> Result<(), RunError> {
-        let lost = |what: String| RunError::new(&side.name, "could not rebuild a delivery", what.into());
+        let lost = |what: String| RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP);
         let Some(planned) = self.plan.sources.iter().find(|it| it.name == name) else {
-            return Err(lost(format!("the source `{name}` is not in the file any more"))
-                .hint("bring the source back until the delivery is through"));
+            return Err(lost(format!("the source `{name}` is not in the file any more")));
         };
         let mut flow = Flow::new(self.plan, planned, self.letters, self.counters.clone())?;
+        if !flow.sinks().contains(&index) {
+            return Err(lost(format!("rows of the source `{name}` do not reach the sink any more")));
+        }
         let opened = planned.config.open(Resume::Replay(spans.clone())).await;
-        let mut source = opened.map_err(|error| RunError::new(name, "could not be opened for a replay", error))?;
+        let unread = |error| RunError::new(name, "could not read again what it had read", error).hint(GIVE_UP);
+        let mut source = opened.map_err(unread)?;
         let mut expected = spans.into_iter();
         let mut left: Option<Span> = expected.next();
         loop {
-            let read = source.next().await;
-            let read = read.map_err(|error| RunError::new(name, "could not read again what it had read", error))?;
-            let Some(read) = read else { break };
+            let Some(read) = source.next().await.map_err(unread)? else { break };
             let fault = read.fault().or_else(|| follows(&mut left, &mut expected, &read.span));
             if let Some(fault) = fault {
                 return Err(broken(name, fault));

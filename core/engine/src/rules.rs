@@ -34,6 +34,7 @@ impl Default for Rules {
 pub(crate) struct Naming<'a> {
     pub pipeline: &'a str,
     pub sink: &'a str,
+    /// Epoch of the state and fingerprint of the pipeline.
     pub fingerprint: &'a str,
     pub first: &'a SourceSpan,
     /// How many deliveries this process has named for the sink before; no part of a name that must outlive it.
@@ -80,6 +81,8 @@ pub(crate) struct Fill {
     pub bytes: u64,
     /// Spans as they came, before neighbours are joined.
     pub spans: usize,
+    /// Rows that the sink refused while they were staged; their letters are held until the delivery is made.
+    pub refused: u64,
     /// Since its first row came; without rows, since its first span came.
     pub age: Duration,
 }
@@ -100,6 +103,9 @@ pub(crate) enum Flush {
 /// A pending entry lists its spans, so their number has a bound too.
 pub(crate) const SPANS_MAX: usize = 4096;
 
+/// Letters are text, and larger than the rows.
+pub(crate) const REFUSED_MAX: u64 = 1000;
+
 /// A delivery without rows only moves a position, which is worth a write to the state about once a second.
 const ROWLESS_AGE_MIN: Duration = Duration::from_secs(1);
 
@@ -108,7 +114,8 @@ pub(crate) fn flush(fill: Fill, batch: &Batch) -> Flush {
     if fill.spans == 0 {
         return Flush::Empty;
     }
-    if fill.rows >= batch.rows_max || fill.bytes >= batch.bytes_max.bytes() || fill.spans >= SPANS_MAX {
+    let full = fill.rows >= batch.rows_max || fill.bytes >= batch.bytes_max.bytes();
+    if full || fill.spans >= SPANS_MAX || fill.refused >= REFUSED_MAX {
         return Flush::Now;
     }
     let age_max = batch.age_max.duration();

@@ -30,7 +30,7 @@ impl FileStore {
     pub fn open(directory: &Path, pipeline: &str) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
         let failed = |source: BoxError| failed(&path, "opened", source);
-        std::fs::create_dir_all(directory).map_err(|error| failed(error.into()))?;
+        create_durably(directory).map_err(|error| failed(error.into()))?;
         let database = Database::create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
             error => failed(error.into()),
@@ -91,6 +91,7 @@ fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
             (None, _) => {
                 meta.insert("format", FORMAT)?;
                 meta.insert("pipeline", pipeline)?;
+                meta.insert("epoch", new_epoch().as_str())?;
                 Owner::Us
             }
             (Some(format), _) if format != FORMAT => {
@@ -108,9 +109,16 @@ fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
     Ok(owner)
 }
 
+/// Sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.
+fn new_epoch() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now()))
+}
+
 fn load(database: &Database) -> Result<Snapshot, BoxError> {
     let read = database.begin_read()?;
-    let mut snapshot = Snapshot::default();
+    let epoch = read.open_table(META)?.get("epoch")?.map(|it| it.value().to_owned());
+    let mut snapshot = Snapshot { epoch: epoch.ok_or("the store has no epoch")?, ..Snapshot::default() };
     for entry in read.open_table(COMMITTED)?.iter()? {
         let (key, position) = entry?;
         let (sink, source, partition) = key.value();
@@ -158,6 +166,21 @@ fn apply(database: &Database, change: Change) -> Result<(), BoxError> {
     }
     write.commit()?;
     Ok(())
+}
+
+/// Makes a directory and what is missing above it, each of them durable in the one that it is in.
+fn create_durably(directory: &Path) -> std::io::Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if directory.try_exists()? {
+        return Ok(());
+    }
+    create_durably(parent)?;
+    std::fs::create_dir_all(directory)?;
+    std::fs::File::open(parent)?.sync_all()
 }
 
 fn failed(path: &Path, doing: &'static str, source: BoxError) -> StoreError {

@@ -85,6 +85,9 @@ pub struct Pending {
 /// Everything that a store keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Drawn at random when the store was made, and part of every delivery id. With a state that was lost and made
+    /// anew, rows come again under other ids: they may be there twice, but a sink never takes new rows for old ones.
+    pub epoch: String,
     /// Up to where each sink has each log. What is not in it is at [`Position::Start`].
     pub committed: BTreeMap<LogKey, Position>,
     /// The deliveries on their way, by sink and number.

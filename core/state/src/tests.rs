@@ -27,7 +27,8 @@ fn pending(number: u64, from: u64, to: u64) -> Pending {
 
 /// The life of two deliveries that land in the wrong order.
 async fn exercise(store: &dyn Store) {
-    assert_eq!(store.load().await.unwrap(), Default::default(), "a new store is empty");
+    let new = store.load().await.unwrap();
+    assert!(new.committed.is_empty() && new.pending.is_empty(), "a new store is empty");
     let out = |number| ("out".to_owned(), number);
     store.apply(Change { intend: Some(pending(0, 0, 5)), ..Change::default() }).await.unwrap();
     store.apply(Change { intend: Some(pending(1, 5, 9)), ..Change::default() }).await.unwrap();
@@ -76,7 +77,10 @@ async fn a_file_store_survives_its_process() {
     let before = first.load().await.unwrap();
     drop(first);
     let second = FileStore::open(directory.path(), "p").unwrap();
-    assert_eq!(second.load().await.unwrap(), before);
+    assert_eq!(second.load().await.unwrap(), before, "the epoch too");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = FileStore::open(&elsewhere.path().join("made/on/the/way"), "p").unwrap();
+    assert_ne!(other.load().await.unwrap().epoch, before.epoch, "another store, another epoch");
     assert_eq!(before.committed[&key("shard")], far);
 }
 

@@ -112,7 +112,14 @@ async fn a_dead_server_holds_the_source_back() {
     let counters = Arc::new(Counters::new(&plan));
     let store = Arc::new(MemoryStore::default());
     let stop = CancellationToken::new();
-    let options = Options { store: store.clone(), stop: stop.clone(), counters: counters.clone(), jitter_seed: 0 };
+    let (stop_it, counters_of_it) = (stop.clone(), counters.clone());
+    let options = Options {
+        store: store.clone(),
+        stop: stop_it,
+        counters: counters_of_it,
+        jitter_seed: 0,
+        abandon_pending: false,
+    };
     let ten_minutes = async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         stop.cancel();

@@ -21,6 +21,8 @@ use super::world::{CHUNK_ROWS, World};
 
 /// What a sink says when it panics.
 pub const BREAKDOWN: &str = "the sink broke down";
+/// What it says when it gives up.
+pub const STOP: &str = "the sink gave up";
 
 pub struct SimStore {
     pub world: Arc<World>,
@@ -246,7 +248,7 @@ impl FakeSink {
             std::panic::resume_unwind(Box::new(BREAKDOWN));
         }
         if self.chaos.random(|it| it.chance(faults.stop)) {
-            return Err(SinkError::Stop("stop".into()));
+            return Err(SinkError::Stop(STOP.into()));
         }
         if self.chaos.random(|it| it.chance(faults.retry)) {
             return Err(SinkError::Retry("not now".into()));

@@ -9,7 +9,7 @@ use forebay_state::{Change, Snapshot, StoreError};
 use super::scenario::{
     Fate, Scenario, partition_name, refused_by_sink, row_id, sink_name, source_name, transform_name,
 };
-use crate::DEAD_LETTERS;
+use crate::pipeline::letters_name;
 
 /// A sink writes so many rows at a time; what it shows is known by delivery and chunk. So it notices when the same
 /// delivery comes with other rows, or with the same rows in another order.
@@ -20,7 +20,7 @@ pub struct World {
     inner: Mutex<Inner>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     state: Snapshot,
     /// What each once-per-id sink shows.
@@ -36,6 +36,11 @@ struct Inner {
 impl World {
     pub fn new(scenario: Scenario) -> Self {
         Self { scenario, inner: Mutex::default() }
+    }
+
+    /// The same world after the file was changed.
+    pub fn under(&self, scenario: Scenario) -> Self {
+        Self { scenario, inner: Mutex::new(self.inner.lock().unwrap().clone()) }
     }
 
     /// Says what was broken on the way, if anything.
@@ -66,8 +71,8 @@ impl World {
     /// A source was told that everything up to `to` is safe everywhere.
     pub fn told(&self, source: usize, partition: &Partition, to: &Position) {
         let mut inner = self.inner.lock().unwrap();
-        let sinks = (0..self.scenario.sinks.len()).map(sink_name).chain([DEAD_LETTERS.to_owned()]);
-        for sink in sinks {
+        let letters = (0..=self.scenario.transforms).map(|node| letters_name(&self.node_name(node, source)));
+        for sink in (0..self.scenario.sinks.len()).map(sink_name).chain(letters) {
             if let Some(what) = self.unsafe_row(&inner, &sink, &source_name(source), partition, to) {
                 inner.broken.get_or_insert(format!("the source was told {to} of {partition}, past {what}"));
             }
@@ -122,7 +127,10 @@ impl World {
                 Some(sink) if self.scenario.shown_by(sink, source, id) => shows(inner, sink, id),
                 Some(sink) if self.scenario.reaches(sink, source, id) => lettered(&sink_name(sink), id),
                 Some(_) => true,
-                None => self.letters_due(source, id).iter().all(|component| lettered(component, id)),
+                None => {
+                    let due = self.letters_due(source, id);
+                    due.iter().all(|component| letters_name(component) != sink || lettered(component, id))
+                }
             };
             if !safe {
                 return Some(format!("row {id}, which `{sink}` does not have"));
@@ -133,11 +141,16 @@ impl World {
 
     /// The components, apart from sinks, that are to have written a letter about a row.
     fn letters_due(&self, source: usize, id: i64) -> Vec<String> {
-        let name = |node: usize| node.checked_sub(1).map_or_else(|| source_name(source), transform_name);
+        let name = |node: usize| self.node_name(node, source);
         let nodes = 0..=self.scenario.transforms;
         let due = |node: &usize| self.scenario.refused_at(*node, source, id) && self.scenario.letters_of(*node);
         // A node that feeds nothing is not run.
         nodes.filter(due).filter(|node| *node == 0 || self.is_fed(*node)).map(name).collect()
+    }
+
+    /// The name of node `node` (0: the source, n: transform n - 1).
+    fn node_name(&self, node: usize, source: usize) -> String {
+        node.checked_sub(1).map_or_else(|| source_name(source), transform_name)
     }
 
     /// Whether a node's rows or letters can reach any sink, the one for dead letters included.
