@@ -9,17 +9,13 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::coalesce::BatchCoalescer;
 use forebay_api::{BoxError, SinkError};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::WriterProperties;
 
+use crate::chunks::Chunks;
 use crate::disk::{DiskError, create_directories, parent};
-
-/// Rows meet the encoder in chunks of exactly this many, save the last of a file: where pages and row groups end
-/// depends on how rows are cut into calls, and the same rows must give the same bytes in whatever batches they come.
-pub(crate) const CHUNK_ROWS: usize = 8192;
 
 /// A file of a draft.
 pub(crate) struct DraftFile {
@@ -46,7 +42,7 @@ enum Stage {
 }
 
 struct Encoder {
-    chunks: BatchCoalescer,
+    chunks: Chunks,
     writer: ArrowWriter<Vec<u8>>,
     row_group_bytes_max: usize,
 }
@@ -64,7 +60,7 @@ impl DraftFile {
         let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)
             .map_err(|error| SinkError::Stop(error.into()))?;
-        let chunks = BatchCoalescer::new(schema.clone(), CHUNK_ROWS);
+        let chunks = Chunks::new(schema.clone());
         Ok(Self {
             name,
             temporary,
@@ -194,25 +190,24 @@ impl DraftFile {
 
 impl Encoder {
     fn push(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
-        self.chunks.push_batch(rows)?;
-        self.write_chunks()
+        let full = self.chunks.push(rows)?;
+        full.iter().try_for_each(|it| self.write(it))
     }
 
     fn finish(&mut self) -> Result<(), BoxError> {
-        self.chunks.finish_buffered_batch()?;
-        self.write_chunks()?;
+        if let Some(chunk) = self.chunks.rest()? {
+            self.write(&chunk)?;
+        }
         self.writer.finish()?;
         Ok(())
     }
 
-    fn write_chunks(&mut self) -> Result<(), BoxError> {
-        while let Some(chunk) = self.chunks.next_completed_batch() {
-            self.writer.write(&chunk)?;
-            // Not left to the writer: to hold the limit exactly it cuts a chunk by calling itself, once for each
-            // row group in it, and chunks of large rows would take it too deep.
-            if self.writer.in_progress_size() >= self.row_group_bytes_max {
-                self.writer.flush()?;
-            }
+    fn write(&mut self, chunk: &RecordBatch) -> Result<(), BoxError> {
+        self.writer.write(chunk)?;
+        // Not left to the writer: to hold the limit exactly it cuts a chunk by calling itself, once for each row
+        // group in it, and chunks of large rows would take it too deep.
+        if self.writer.in_progress_size() >= self.row_group_bytes_max {
+            self.writer.flush()?;
         }
         Ok(())
     }

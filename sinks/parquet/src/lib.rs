@@ -7,6 +7,7 @@
 //! - `disk`: the file system, and what its errors mean to the engine.
 //! - `ddl`: the statements that make a table of the files.
 
+mod chunks;
 mod ddl;
 mod disk;
 mod file;
@@ -26,7 +27,7 @@ use forebay_api::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::file::CHUNK_ROWS;
+use crate::chunks::CHUNK_ROWS;
 use crate::layout::Layout;
 
 /// Writes Parquet files into a directory, in Hive partitions by event time and by columns.

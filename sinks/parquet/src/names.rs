@@ -17,6 +17,9 @@ use crate::disk::{DiskError, create_directories, sync_directory};
 /// The file of names, in the staging directory of a delivery.
 pub(crate) const FILE: &str = "names.tmp";
 
+/// The same while it is written. A crash may leave it behind, and it says nothing then.
+const UNFINISHED: &str = "names.unfinished.tmp";
+
 /// Names of files relative to the table's directory, with `/`.
 pub(crate) type Names = BTreeSet<String>;
 
@@ -24,7 +27,7 @@ pub(crate) type Names = BTreeSet<String>;
 pub(crate) fn read(staging: &Path, id: &DeliveryId) -> Result<Names, DiskError> {
     let path = staging.join(FILE);
     match fs::read(&path) {
-        // A crash may have torn the file; then nothing was made visible yet, and what is no name is passed over.
+        // What is no name was not written here, and is passed over.
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             Ok(text.lines().filter(|it| is_name(it, id)).map(str::to_owned).collect())
@@ -34,17 +37,20 @@ pub(crate) fn read(staging: &Path, id: &DeliveryId) -> Result<Names, DiskError> 
     }
 }
 
-/// Makes the names durable.
+/// Makes the names durable. They take the place of those that are there at once: a crash never loses what an earlier
+/// attempt has noted.
 pub(crate) fn write(staging: &Path, names: &Names) -> Result<(), DiskError> {
     create_directories(staging)?;
+    let unfinished = staging.join(UNFINISHED);
     let path = staging.join(FILE);
     let lines: String = names.iter().flat_map(|it| [it.as_str(), "\n"]).collect();
-    File::create(&path)
+    File::create(&unfinished)
         .and_then(|mut file| {
             file.write_all(lines.as_bytes())?;
             file.sync_all()
         })
-        .map_err(|error| DiskError::new("write", &path, error))?;
+        .map_err(|error| DiskError::new("write", &unfinished, error))?;
+    fs::rename(&unfinished, &path).map_err(|error| DiskError::new("give its name to", &path, error))?;
     sync_directory(staging)
 }
 

@@ -1,5 +1,6 @@
 //! Shared by all: rows to write, a table in a directory of its own, and what a reader sees there.
 
+mod chunks;
 mod crash;
 mod file;
 mod partition;

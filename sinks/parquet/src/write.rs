@@ -16,8 +16,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use crate::chunks::CHUNK_ROWS;
 use crate::disk::{DiskError, create_directories, parent, remove, sync_directory};
-use crate::file::{CHUNK_ROWS, DraftFile};
+use crate::file::DraftFile;
 use crate::layout::Layout;
 use crate::names::{self, Names};
 use crate::{Compression, Parquet};

@@ -1,7 +1,7 @@
 //! A directory, seen as a bucket.
 
 use std::fs::{self, DirEntry, File, Metadata};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,6 +22,39 @@ pub struct Directory {
 pub struct Stamp {
     size: u64,
     modified: SystemTime,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        Ok(Self { size: metadata.len(), modified: metadata.modified()? })
+    }
+}
+
+/// The file that an object was when it was opened: it stays this one when another file takes its name.
+#[derive(Debug)]
+pub struct OpenFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl OpenFile {
+    /// The stamp of the file.
+    pub fn stamp(&self) -> Result<Stamp, BoxError> {
+        let stamp = self.file.metadata().and_then(|it| Stamp::of(&it));
+        stamp.map_err(|error| cannot("look at", &self.path, &error))
+    }
+
+    /// Reads through the file for its etag and size, and goes back to its start.
+    pub fn content(&mut self) -> Result<Content, BoxError> {
+        let content = Hashing::new(&self.file).content();
+        let content = content.and_then(|it| self.file.rewind().map(|()| it));
+        content.map_err(|error| cannot("read", &self.path, &error))
+    }
+
+    /// A reader of the file from where it stands.
+    pub fn reader(self) -> Hashing<File> {
+        Hashing::new(self.file)
+    }
 }
 
 impl Directory {
@@ -66,24 +99,15 @@ impl Directory {
     /// The stamp of an object, or `None` if it is gone.
     pub fn stamp(&self, key: &str) -> Result<Option<Stamp>, BoxError> {
         let path = self.path(key);
-        let stamp = fs::metadata(&path).and_then(|it| Ok(Stamp { size: it.len(), modified: it.modified()? }));
+        let stamp = fs::metadata(&path).and_then(|it| Stamp::of(&it));
         unless_gone(stamp).map_err(|error| cannot("look at", &path, &error))
     }
 
     /// Opens an object, unless it is gone.
-    pub fn open(&self, key: &str) -> Result<Option<Hashing<File>>, BoxError> {
+    pub fn open(&self, key: &str) -> Result<Option<OpenFile>, BoxError> {
         let path = self.path(key);
         let file = unless_gone(File::open(&path)).map_err(|error| cannot("open", &path, &error))?;
-        Ok(file.map(Hashing::new))
-    }
-
-    /// Reads through an object for its etag and size. `None` if it is gone.
-    pub fn content(&self, key: &str) -> Result<Option<Content>, BoxError> {
-        let Some(mut file) = self.open(key)? else {
-            return Ok(None);
-        };
-        let content = file.content().map_err(|error| cannot("read", &self.path(key), &error))?;
-        Ok(Some(content))
+        Ok(file.map(|file| OpenFile { path, file }))
     }
 
     /// Where an object or, for a prefix that ends in `/`, a directory lies.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use forebay_api::{BoxError, Partition, Position};
 
-use crate::directory::Stamp;
+use crate::directory::{OpenFile, Stamp};
 use crate::object::Object;
 use crate::read::{Current, Opener, Step, changed};
 
@@ -44,8 +44,8 @@ impl Everything {
                 self.say_what_is_lost();
                 return Ok(Step::Idle);
             };
-            if let Some((object, from)) = self.find(key)? {
-                self.current = Some(self.opener.open(object, &from)?);
+            if let Some((object, file, from)) = self.find(key)? {
+                self.current = Some(self.opener.open(object, file, &from)?);
             }
         }
     }
@@ -67,8 +67,8 @@ impl Everything {
         Ok(key)
     }
 
-    /// The object of a key and from where on to read it, unless there is nothing of it to read now.
-    fn find(&mut self, key: String) -> Result<Option<(Object, Position)>, BoxError> {
+    /// The object of a key, its file and from where on to read it, unless there is nothing of it to read now.
+    fn find(&mut self, key: String) -> Result<Option<(Object, OpenFile, Position)>, BoxError> {
         let directory = &self.opener.directory;
         let Some(stamp) = directory.stamp(&key)? else {
             return Ok(None);
@@ -76,10 +76,13 @@ impl Everything {
         if self.met.get(&key) == Some(&stamp) {
             return Ok(None);
         }
-        let Some(content) = directory.content(&key)? else {
+        let Some(mut file) = directory.open(&key)? else {
             return Ok(None);
         };
-        if directory.stamp(&key)?.as_ref() != Some(&stamp) {
+        // Not the one above: another file may have taken the name, whole.
+        let stamp = file.stamp()?;
+        let content = file.content()?;
+        if file.stamp()? != stamp {
             // Somebody writes to it. The next look may find it complete.
             return if self.polls { Ok(None) } else { Err(changed(&key)) };
         }
@@ -88,7 +91,7 @@ impl Everything {
         self.begun.remove(&partition);
         self.met.insert(object.key.clone(), stamp);
         let from = self.after.get(&partition).cloned().unwrap_or(Position::Start);
-        Ok((from != Position::End).then_some((object, from)))
+        Ok((from != Position::End).then_some((object, file, from)))
     }
 
     /// An object of which a part was read, and which is no longer there, has rows that nobody will ever see.

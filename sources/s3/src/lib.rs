@@ -111,6 +111,10 @@ impl S3 {
         Ok(Directory::new(root, self.include.0.clone()))
     }
 
+    fn opener(&self) -> Result<Opener, Wrong> {
+        Ok(Opener { directory: self.directory()?, layout: self.layout()?, limits: self.limits()? })
+    }
+
     fn layout(&self) -> Result<Layout, Wrong> {
         self.format.layout(self.fields.as_deref(), self.unknown_fields)
     }
@@ -140,8 +144,7 @@ impl SourceConfig for S3 {
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         let poll = self.poll.map(Age::duration);
-        let opener = Opener { directory: self.directory()?, layout: self.layout()?, limits: self.limits()? };
-        let objects = Objects::open(opener, poll, resume).await?;
+        let objects = Objects::open(self.opener()?, poll, resume).await?;
         Ok(Box::new(objects))
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use forebay_api::{BoxError, Partition, Position, Read, Resume, Source};
 use forebay_codec::{Layout, Limits, Reader};
 
-use crate::directory::{Directory, cannot};
+use crate::directory::{Directory, OpenFile, cannot};
 use crate::everything::Everything;
 use crate::object::{Hashing, Object};
 use crate::replay::Replay;
@@ -83,14 +83,14 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Opens an object to read the lines after `from`.
-    pub fn open(&self, object: Object, from: &Position) -> Result<Current, BoxError> {
+    /// Begins to read the lines of an object after `from`. The file must be the very one whose content the object has:
+    /// by now its name may be that of another.
+    pub fn open(&self, object: Object, file: OpenFile, from: &Position) -> Result<Current, BoxError> {
         let partition = object.partition();
         if from.counted().is_none() {
             return Err(format!("`{partition}` cannot be read from {from} on: that is not the number of a line").into());
         }
-        let file = self.directory.open(&object.key)?.ok_or_else(|| changed(&object.key))?;
-        Ok(Current { object, reader: Reader::new(partition, file, &self.layout, self.limits, from) })
+        Ok(Current { object, reader: Reader::new(partition, file.reader(), &self.layout, self.limits, from) })
     }
 }
 

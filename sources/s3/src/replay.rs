@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use forebay_api::{BoxError, Partition, Span};
 
-use crate::directory::Directory;
+use crate::directory::{Directory, OpenFile};
 use crate::object::Object;
 use crate::read::{Current, Opener, Step};
 
@@ -27,8 +27,8 @@ impl Replay {
         let current = match &mut self.current {
             Some(current) if current.place() == (&span.partition, span.from.clone()) => current,
             _ => {
-                let object = wanted(&self.opener.directory, &span.partition)?;
-                self.current.insert(self.opener.open(object, &span.from)?)
+                let (object, file) = wanted(&self.opener.directory, &span.partition)?;
+                self.current.insert(self.opener.open(object, file, &span.from)?)
             }
         };
         let Some(read) = current.next(&self.opener.directory, &span.to)? else {
@@ -43,13 +43,17 @@ impl Replay {
     }
 }
 
-/// The object of a partition, which must be what it was.
-fn wanted(directory: &Directory, partition: &Partition) -> Result<Object, BoxError> {
+/// The object of a partition, which must be what it was, and its file.
+fn wanted(directory: &Directory, partition: &Partition) -> Result<(Object, OpenFile), BoxError> {
     let object = Object::of(partition).ok_or_else(|| format!("`{partition}` is not an object of this source"))?;
     let path = directory.path(&object.key);
-    let what = match directory.content(&object.key)? {
-        Some(content) if content == object.content => return Ok(object),
-        Some(_) => "was changed",
+    let what = match directory.open(&object.key)? {
+        Some(mut file) => {
+            if file.content()? == object.content {
+                return Ok((object, file));
+            }
+            "was changed"
+        }
         None => "is gone",
     };
     Err(format!(

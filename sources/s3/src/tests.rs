@@ -11,6 +11,7 @@ use forebay_api::{BoxError, Partition, Position, Read, Resume, SourceConfig, Spa
 use tempfile::TempDir;
 
 use crate::S3;
+use crate::object::Object;
 
 fn config(path: &Path, more: &[(&str, &str)]) -> S3 {
     let keys = [("path", path.to_str().unwrap())].into_iter().chain(more.iter().copied());
@@ -258,6 +259,20 @@ async fn changed_while_read() {
         }
     };
     assert!(error.contains("rename them when they are complete"), "{error}");
+}
+
+/// Scenario: another file takes the name of an object after it was hashed, and before it is read.
+/// Guarantees: what is read is what was hashed.
+#[test]
+fn replaced_before_read() {
+    let directory = bucket(&[("a", b"one\ntwo\n"), (".a", b"three\n")]);
+    let opener = config(directory.path(), &[]).opener().unwrap();
+    let mut file = opener.directory.open("a").unwrap().unwrap();
+    let object = Object { key: "a".to_owned(), content: file.content().unwrap() };
+    fs::rename(directory.path().join(".a"), directory.path().join("a")).unwrap();
+    let mut current = opener.open(object, file, &Position::Start).unwrap();
+    let read = current.next(&opener.directory, &Position::End).unwrap().unwrap();
+    assert_eq!(shown(&[read]), "a (start..end] one two\n");
 }
 
 /// Scenario: the directory is missing, or a file.

@@ -77,7 +77,7 @@ async fn a_full_disk_is_waited_for() {
     symlink("/dev/full", staging.join("0.tmp")).unwrap();
     let mut draft = begin(sink.as_ref(), 1).await;
     // So many rows that a chunk is full, and a row group leaves the encoder.
-    let chunk = events(&vec![(Some(SEVEN), Some("de")); crate::file::CHUNK_ROWS]);
+    let chunk = events(&vec![(Some(SEVEN), Some("de")); crate::chunks::CHUNK_ROWS]);
     draft.stage(chunk).await.unwrap();
     let full = draft.stage(rows.clone()).await.unwrap_err();
     expect!["retry: cannot write `PATH/.staging/00000000000000000000000000000001/0.tmp`; No space left on device (os error 28)"].assert_eq(&text(&place, &full));
@@ -160,6 +160,37 @@ async fn a_crash_in_mid_commit_leaves_one_copy() {
         assert_eq!(seen, expected, "{layout}");
         assert_eq!(place.staging(), Vec::<String>::new());
     }
+}
+
+/// Scenario: an attempt that was cut short has noted its names; the next one has other names, and the disk is full
+/// while it notes them; then the process crashes.
+/// Guarantees: the first names are still there, `open` removes the unfinished note alone, and the attempt after that
+/// removes the first one's file.
+#[tokio::test]
+async fn a_note_is_replaced_at_once() {
+    let place = Place::new();
+    let rows = two_hours();
+    place.open("", &rows).await;
+    let id = delivery(1);
+    let staging = place.path().join(".staging").join(id.as_str());
+    fs::create_dir_all(&staging).unwrap();
+    let first = format!("year=2026/{id}-0.parquet");
+    fs::create_dir(place.path().join("year=2026")).unwrap();
+    fs::write(place.path().join(&first), "").unwrap();
+    fs::write(staging.join("names.tmp"), &first).unwrap();
+    let sink = place.open("", &rows).await;
+    symlink("/dev/full", staging.join("names.unfinished.tmp")).unwrap();
+    let mut draft = begin(sink.as_ref(), 1).await;
+    draft.stage(rows.clone()).await.unwrap();
+    assert!(matches!(draft.commit().await, Err(SinkError::Retry(_))));
+    std::mem::forget(draft);
+    assert_eq!(fs::read_to_string(staging.join("names.tmp")).unwrap(), first);
+
+    let sink = place.open("", &rows).await;
+    assert_eq!(place.staging(), [id.to_string(), format!("{id}/names.tmp")]);
+    deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    assert_eq!(place.rows(), canonical(&[rows]));
+    assert_eq!(place.staging(), Vec::<String>::new());
 }
 
 /// Scenario: the note of names is torn, or was written by someone else.
