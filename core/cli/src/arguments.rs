@@ -65,7 +65,7 @@ Then write as the first line of the pipeline: #:schema ./pipeline.schema.json")]
 
 impl Default for Command {
     fn default() -> Self {
-        Self::Run(Run { file: FILE.into(), json: false, quiet: false })
+        Self::Run(Run { file: FILE.into(), json: false, quiet: false, abandon_pending: false })
     }
 }
 
@@ -81,6 +81,10 @@ pub struct Run {
     /// Show no progress.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Give up deliveries that a crash left open and that cannot be made again as they were, since the file was changed
+    /// or the input is gone. Their rows are read again as far as they are there, and may be there twice.
+    #[arg(long)]
+    pub abandon_pending: bool,
 }
 
 /// Arguments of `check`.

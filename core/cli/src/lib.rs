@@ -65,7 +65,8 @@ fn run_file(registry: &Registry, environment: Option<&str>, arguments: &argument
         .enable_all()
         .build()
         .map_err(|error| Failure::world("cannot start the runtime").cause(&error))?;
-    let options = run::RunOptions { json: arguments.json, quiet: arguments.quiet };
+    let arguments::Run { json, quiet, abandon_pending, .. } = *arguments;
+    let options = run::RunOptions { json, quiet, abandon_pending };
     let code = runtime.block_on(run::run(plan, options));
     // What was abandoned may be stuck in a write, and is not waited for: it is read again at the next start.
     runtime.shutdown_background();

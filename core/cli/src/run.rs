@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_api::Plan;
 use forebay_engine::{Counters, Ending, Options};
@@ -22,6 +22,8 @@ pub struct RunOptions {
     pub json: bool,
     /// No progress and no summary; errors are said all the same.
     pub quiet: bool,
+    /// Deliveries that a crash left open are given up instead of rebuilt.
+    pub abandon_pending: bool,
 }
 
 /// Runs a plan to its end. The code is 0 if nothing went wrong, 1 if the world did.
@@ -32,13 +34,15 @@ pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
     };
     let counters = Arc::new(Counters::new(&plan));
     let stop = CancellationToken::new();
-    if let Err(error) = stop_on_signals(stop.clone()) {
+    if let Err(error) = stop_on_signals(stop.clone(), plan.drain_max.duration()) {
         return failed(&error, None);
     }
     let jitter_seed = u64::from(std::process::id());
     let began = Instant::now();
     let progress = (!options.quiet && !options.json).then(|| Progress::start(&plan, counters.clone()));
-    let ran = forebay_engine::run(&plan, Options { store, stop, counters: counters.clone(), jitter_seed }).await;
+    let abandon_pending = options.abandon_pending;
+    let engine = Options { store, stop, counters: counters.clone(), jitter_seed, abandon_pending };
+    let ran = forebay_engine::run(&plan, engine).await;
     if let Some(progress) = progress {
         progress.finish().await;
     }
@@ -52,28 +56,36 @@ pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// How much longer than `drain_max` a stop may take before the process ends without the engine's word.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
 /// The first SIGINT or SIGTERM asks for a drain; the second one ends the process.
-fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                terminal::err(
-                    "\nstopping: what was read is being delivered (once more to end at once; nothing is lost)\n",
-                );
-                stop.cancel();
-            } else {
-                // What is in flight is abandoned, and read again at the next start.
-                std::process::exit(1);
+///
+/// On a thread and a runtime of its own: a sink that is stuck in a write may hold all threads of the other one. What
+/// is in flight is then abandoned, and read again at the next start.
+fn stop_on_signals(stop: CancellationToken, drain_max: Duration) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _on_this_runtime = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let watch = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        terminal::err("\nstopping: what was read is being delivered (once more to end at once; nothing is lost)\n");
+        stop.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => std::process::exit(1),
+            _ = terminate.recv() => std::process::exit(1),
+            () = tokio::time::sleep(drain_max + DRAIN_GRACE) => {
+                terminal::err("stopped before everything was delivered; the rest is read again at the next start\n");
+                std::process::exit(0)
             }
         }
-    });
-    Ok(())
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(watch)).map(drop)
 }
 
 /// Says what the world did wrong: one line, its causes, what to do about it.

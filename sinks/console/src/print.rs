@@ -20,7 +20,7 @@ const CELL_CHARS_MAX: usize = 60;
 pub(crate) struct Printer {
     format: Format,
     rows_max: Option<u64>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -37,33 +37,47 @@ struct State {
 impl Printer {
     pub(crate) fn new(config: &Console, out: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
         let state = State { out, notes, shown: 0, unseen: 0, closed: false, widths: Vec::new() };
-        Self { format: config.format, rows_max: config.rows_max, state: Mutex::new(state) }
+        Self { format: config.format, rows_max: config.rows_max, state: Arc::new(Mutex::new(state)) }
     }
 }
 
 #[async_trait]
 impl Deliver for Printer {
     async fn deliver(&self, _id: &DeliveryId, rows: &[RecordBatch]) -> Result<Vec<(u64, String)>, SinkError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (format, rows_max, state, rows) = (self.format, self.rows_max, self.state.clone(), rows.to_vec());
+        // Who reads a pipe may stop reading it, and the write then waits: not on a thread that others need.
+        let printing = move || {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.print(format, rows_max, &rows)
+        };
+        match tokio::task::spawn_blocking(printing).await {
+            Ok(printed) => printed.map(|()| Vec::new()),
+            Err(error) => Err(SinkError::Stop(error.into())),
+        }
+    }
+}
+
+impl State {
+    fn print(&mut self, format: Format, rows_max: Option<u64>, rows: &[RecordBatch]) -> Result<(), SinkError> {
         let come: u64 = rows.iter().map(|it| it.num_rows() as u64).sum();
-        let room = self.rows_max.map_or(come, |it| it.saturating_sub(state.shown)).min(come);
-        if room > 0 && !state.closed {
+        let room = rows_max.map_or(come, |it| it.saturating_sub(self.shown)).min(come);
+        if room > 0 && !self.closed {
             let rows = first(rows, room as usize);
-            let text = match self.format {
+            let text = match format {
                 Format::Json => json(&rows),
-                Format::Table => table(&rows, &mut state.widths),
+                Format::Table => table(&rows, &mut self.widths),
             };
             let text = text.map_err(|error| SinkError::Stop(error.into()))?;
             // One call, so that lines of others on the same stream come before or after it.
-            match state.out.write_all(&text).and_then(|()| state.out.flush()) {
+            match self.out.write_all(&text).and_then(|()| self.out.flush()) {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => state.closed = true,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => self.closed = true,
                 Err(error) => return Err(cannot_print(error)),
             }
         }
-        state.shown += room;
-        state.unseen += come - room;
-        Ok(Vec::new())
+        self.shown += room;
+        self.unseen += come - room;
+        Ok(())
     }
 }
 
@@ -75,12 +89,11 @@ fn cannot_print(error: io::Error) -> SinkError {
     }
 }
 
-impl Drop for Printer {
+impl Drop for State {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.unseen > 0 && !state.closed {
+        if self.unseen > 0 && !self.closed {
             // Nothing is lost with this line.
-            let _ = writeln!(state.notes, "{} more rows were delivered, but not shown (`rows_max`)", state.unseen);
+            let _ = writeln!(self.notes, "{} more rows were delivered, but not shown (`rows_max`)", self.unseen);
         }
     }
 }
