@@ -2,9 +2,11 @@
 
 mod apply;
 mod convert;
+mod lower;
 mod matcher;
 mod pattern;
 mod preset;
+mod scan;
 mod types;
 
 #[cfg(test)]

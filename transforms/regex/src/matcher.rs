@@ -1,8 +1,11 @@
-//! Where each column's text stands in a line. The only file that knows which engine finds it.
+//! Where each column's text stands in a line. The only file that knows what finds it: a scanner, where the pattern
+//! can be lowered to one, or the regex engine.
 
 use regex::{CaptureLocations, Regex};
 
+use crate::lower::lower;
 use crate::pattern::Pattern;
+use crate::scan::{Scanned, Scanner};
 
 /// Finds the texts of the columns with the first pattern that matches.
 pub(crate) struct Matcher {
@@ -11,8 +14,11 @@ pub(crate) struct Matcher {
 }
 
 struct Alternative {
+    scanner: Option<Scanner>,
+    /// What the scanner found, group by group.
+    scanned: Vec<Place>,
     regex: Regex,
-    /// Overwritten by each match.
+    /// What the engine found. Overwritten by each match.
     locations: CaptureLocations,
     /// For each column the group of this pattern, if it has one.
     groups: Vec<Option<usize>>,
@@ -26,7 +32,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    const NOWHERE: Self = Self { start: u32::MAX, end: u32::MAX };
+    pub(crate) const NOWHERE: Self = Self { start: u32::MAX, end: u32::MAX };
+
+    /// The bytes from `start` to before `end`.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
 
     /// The text itself.
     pub(crate) fn of(self, line: &str) -> Option<&str> {
@@ -47,7 +58,9 @@ impl Matcher {
             let regex = pattern.regex().clone();
             let group = |column: &String| regex.capture_names().position(|it| it == Some(column));
             let groups = columns.iter().map(group).collect();
-            Alternative { locations: regex.capture_locations(), groups, regex }
+            let scanner = lower(&pattern.syntax()).ok().map(|it| Scanner::new(&it));
+            let scanned = vec![Place::NOWHERE; regex.captures_len()];
+            Alternative { scanner, scanned, locations: regex.capture_locations(), groups, regex }
         };
         Self { alternatives: patterns.iter().map(alternative).collect(), columns }
     }
@@ -60,17 +73,31 @@ impl Matcher {
     /// Adds the place of each column to `places`, or nothing if no pattern matches.
     /// A line is shorter than 2 GiB, as all texts of an Arrow array together are.
     pub(crate) fn find(&mut self, line: &str, places: &mut Vec<Place>) -> bool {
-        for Alternative { regex, locations, groups } in &mut self.alternatives {
-            if regex.captures_read(locations, line).is_none() {
-                continue;
+        for alternative in &mut self.alternatives {
+            if alternative.find(line) {
+                let Alternative { scanned, groups, .. } = alternative;
+                places.extend(groups.iter().map(|it| it.map_or(Place::NOWHERE, |group| scanned[group])));
+                return true;
             }
-            let place = |group: &Option<usize>| {
-                let range = group.and_then(|it| locations.get(it));
-                range.map_or(Place::NOWHERE, |(start, end)| Place { start: start as u32, end: end as u32 })
-            };
-            places.extend(groups.iter().map(place));
-            return true;
         }
         false
+    }
+}
+
+impl Alternative {
+    /// Matches one line; the groups are then in `scanned`.
+    fn find(&mut self, line: &str) -> bool {
+        self.scanned.fill(Place::NOWHERE);
+        match self.scanner.as_ref().map(|it| it.scan(line.as_bytes(), &mut self.scanned)) {
+            Some(Scanned::Match) => return true,
+            Some(Scanned::NoMatch) => return false,
+            Some(Scanned::Unsure) | None => {}
+        }
+        let found = self.regex.captures_read(&mut self.locations, line).is_some();
+        for (group, place) in self.scanned.iter_mut().enumerate().filter(|_| found) {
+            let range = self.locations.get(group);
+            *place = range.map_or(Place::NOWHERE, |(start, end)| Place::new(start, end));
+        }
+        found
     }
 }

@@ -1,6 +1,7 @@
 //! A pattern that was compiled while the file was read, so that an error in it has its place there.
 
 use regex::Regex;
+use regex_syntax::hir::Hir;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,6 +15,11 @@ impl Pattern {
     /// The compiled expression.
     pub fn regex(&self) -> &Regex {
         &self.0
+    }
+
+    /// The pattern taken apart, with the same rules as the compiled expression.
+    pub(crate) fn syntax(&self) -> Hir {
+        regex_syntax::parse(self.0.as_str()).expect("a pattern that compiled can be taken apart")
     }
 }
 

@@ -1,3 +1,5 @@
+mod lowering;
+
 use expect_test::{Expect, expect};
 use forebay_api::{Outputs, TransformConfig, Wrong};
 use forebay_testkit::{Applied, canonical, columns, text};
