@@ -1,17 +1,19 @@
 //! How a run ends: by itself, by a signal, by an error.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Said, forebay, python, root, run, succeed};
+use crate::harness::{Said, files, forebay, python, root, run, succeed};
 
 /// An endless source, fast enough that something is always on its way.
 const ENDLESS: &str = r#"
 name = "endless"
 drain_max = "20s"
+dead_letters.path = "./refused"
 
 [sources.lines]
 type = "demo"
@@ -32,12 +34,17 @@ fn signal(child: &Child, name: &str) {
     succeed(Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()));
 }
 
-/// Runs for a while, then sends a signal, and gives what the program said and how long the stop took.
+/// Runs until something new is delivered, then sends a signal, and gives what the program said and how long the stop took.
 fn run_and_stop(dir: &Path, name: &str) -> (Said, Duration) {
     let mut command = forebay(dir);
     command.args(["run", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let before = files(&dir.join("data")).len();
     let child = command.spawn().unwrap();
-    sleep(Duration::from_millis(1500));
+    let began = Instant::now();
+    while files(&dir.join("data")).len() < before + 5 {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is delivered");
+        sleep(Duration::from_millis(20));
+    }
     let began = Instant::now();
     signal(&child, name);
     let said = child.wait_with_output().unwrap().into();
@@ -86,8 +93,10 @@ fn a_stuck_sink_does_not_hold_up_the_stop() {
         write(dir.path(), &pipeline.replace("path = \"./data\"\n", ""));
         let mut command = forebay(dir.path());
         command.args(["run", "--quiet"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        sleep(Duration::from_millis(1500));
+        let mut child = command.spawn().unwrap();
+        // The first byte says that it prints; the rest stays in the pipe until that is full.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        sleep(Duration::from_millis(1000));
         signal(&child, "TERM");
         (child, dir)
     };
@@ -119,7 +128,7 @@ fn exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let finite = ENDLESS.replace("rate = 50000", "rows = 100");
-    let mut code = |pipeline: &str, arguments: &[&str]| {
+    let code = |pipeline: &str, arguments: &[&str]| {
         write(dir, pipeline);
         let said = run(forebay(dir).args(arguments));
         assert!(said.code == Some(0) || !said.err.is_empty(), "{said:?}");

@@ -93,10 +93,11 @@ pub fn succeed(command: &mut Command) -> Said {
 /// There is no skipping: without it nobody but ourselves would have read what we wrote.
 pub fn python() -> PathBuf {
     let services = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("services");
-    let home = services.join(format!("python-{}", REQUIREMENTS.join("-").replace("==", "-")));
+    let name = format!("python-{}", REQUIREMENTS.join("-").replace("==", "-"));
+    let home = services.join(&name);
     fs::create_dir_all(&services).unwrap();
     // Tests run at the same time, in several processes; the lock ends with the file's scope.
-    let lock = File::create(home.with_extension("lock")).unwrap();
+    let lock = File::create(services.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let python = home.join("bin/python");
     let ready = home.join("ready");

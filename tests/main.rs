@@ -1,5 +1,7 @@
 //! The whole program, run as a user runs it; and the laws of the tree.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "what a test helper cannot do fails the test")]
+
 mod drain;
 mod examples;
 mod harness;

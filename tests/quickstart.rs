@@ -8,14 +8,15 @@ use std::time::SystemTime;
 
 use crate::harness::{files, forebay, python, quickstart, root, succeed};
 
-/// Every file with its content and the time of its last change.
+/// Every file that a reader could see, with its content and the time of its last change.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let content = |path: PathBuf| {
         let modified = path.metadata().unwrap().modified().unwrap();
         let bytes = fs::read(&path).unwrap();
         (path, (bytes, modified))
     };
-    files(dir).into_iter().map(content).collect()
+    let is_state = |path: &PathBuf| path.starts_with(dir.join(".forebay"));
+    files(dir).into_iter().filter(|it| !is_state(it)).map(content).collect()
 }
 
 /// Scenario: `forebay run` on the example data, with no account and no server; then once more.

@@ -1,5 +1,7 @@
 //! The component by itself, and the program that it is part of.
 
+#![allow(clippy::unwrap_used, reason = "what a test helper cannot do fails the test")]
+
 use std::process::Command;
 
 use forebay_api::{Transform, TransformConfig};
