@@ -9,6 +9,11 @@ use crate::BoxError;
 pub trait TransformConfig: Send + Sync {
     /// Makes the transform. Opens nothing. Called once for each source that feeds it, since each lane has its own.
     fn build(&self) -> Result<Box<dyn Transform>, BoxError>;
+
+    /// How it will do its work, where that is worth knowing: a line each, for `forebay check --explain`. Opens nothing.
+    fn explain(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A pure function of a batch: no I/O, no clock, no state that outlives a batch.

@@ -96,6 +96,9 @@ pub struct Check {
     /// Check the file as it is and in each of its environments.
     #[arg(long)]
     pub all_envs: bool,
+    /// Say more: each node's columns with their types, and how transforms do their work.
+    #[arg(long)]
+    pub explain: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

@@ -28,7 +28,10 @@ pub fn check(registry: &Registry, environment: Option<&str>, arguments: &Check) 
             Ok(checked) if arguments.json => results.push(to_json(environment, &checked)),
             Ok(checked) => {
                 let between = if environment != environments[0] { "\n" } else { "" };
-                terminal::out(&format!("{between}{}", to_text(&arguments.file, environment, &checked)));
+                terminal::out(&format!(
+                    "{between}{}",
+                    to_text(&arguments.file, environment, &checked, arguments.explain)
+                ));
             }
             Err(problems) => {
                 let here = problems.list().to_vec();
@@ -57,11 +60,16 @@ struct Line {
     what: String,
 }
 
-pub(crate) fn to_text(path: &Path, environment: Option<&str>, checked: &Checked) -> String {
+pub(crate) fn to_text(path: &Path, environment: Option<&str>, checked: &Checked, explain: bool) -> String {
     let within = environment.map_or_else(String::new, |it| format!(" in environment `{it}`"));
     let mut text = format!("{} is good{within}\n\n", path.display());
     match checked.plan() {
-        Some(plan) => describe(plan, &mut text),
+        Some(plan) => {
+            describe(plan, &mut text);
+            if explain {
+                explain_nodes(plan, &mut text);
+            }
+        }
         None => text.push_str("what it does cannot be said without the values that are missing\n"),
     }
     if !checked.notes().is_empty() {
@@ -115,6 +123,23 @@ fn lines(plan: &Plan) -> Vec<Line> {
         ),
     });
     sources.chain(transforms).chain(sinks).collect()
+}
+
+/// Each node with its columns, and how it does its work.
+fn explain_nodes(plan: &Plan, text: &mut String) {
+    let sources = plan.sources.iter().map(|it| (&it.name, "gives", &it.schema, Vec::new()));
+    let transforms = plan.transforms.iter().map(|it| (&it.name, "gives", &it.output, it.config.explain()));
+    let sinks = plan.sinks.iter().map(|it| (&it.name, "gets", &it.input, Vec::new()));
+    for (name, verb, schema, how) in sources.chain(transforms).chain(sinks) {
+        text.push_str(&format!("\n{name}\n"));
+        how.iter().for_each(|it| text.push_str(&format!("  {it}\n")));
+        let width = schema.fields().iter().map(|it| it.name().chars().count()).max().unwrap_or_default();
+        for (nth, field) in schema.fields().iter().enumerate() {
+            let lead = if nth == 0 { verb } else { "" };
+            let null = if field.is_nullable() { "" } else { ", never null" };
+            text.push_str(&format!("  {lead:5}  {:width$}  {}{null}\n", field.name(), field.data_type()));
+        }
+    }
 }
 
 /// What a sink promises, in words.

@@ -96,7 +96,7 @@ fn description() {
           state         ./.forebay/pipeline
           dead letters  ./refused
     "#]]
-    .assert_eq(&crate::check::to_text(Path::new("pipeline.toml"), Some("dev"), &checked));
+    .assert_eq(&crate::check::to_text(Path::new("pipeline.toml"), Some("dev"), &checked, false));
 }
 
 /// Scenario: the page of every component, and its promise.

@@ -48,6 +48,11 @@ impl Extract {
         Self { column, matcher, types, null, keep, fields, planned: None, places: Vec::new() }
     }
 
+    /// What finds the texts.
+    pub(crate) fn matcher(&self) -> &Matcher {
+        &self.matcher
+    }
+
     fn kept(&self, input: &Schema) -> Result<Vec<usize>, Wrong> {
         let mut names: BTreeSet<&str> = self.matcher.columns().iter().map(String::as_str).collect();
         let kept = self.keep.iter().map(|name| {

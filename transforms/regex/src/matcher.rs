@@ -14,7 +14,8 @@ pub(crate) struct Matcher {
 }
 
 struct Alternative {
-    scanner: Option<Scanner>,
+    /// Why not, if there is none.
+    scanner: Result<Scanner, String>,
     /// What the scanner found, group by group.
     scanned: Vec<Place>,
     regex: Regex,
@@ -58,7 +59,7 @@ impl Matcher {
             let regex = pattern.regex().clone();
             let group = |column: &String| regex.capture_names().position(|it| it == Some(column));
             let groups = columns.iter().map(group).collect();
-            let scanner = lower(&pattern.syntax()).ok().map(|it| Scanner::new(&it));
+            let scanner = lower(&pattern.syntax()).map(|it| Scanner::new(&it));
             let scanned = vec![Place::NOWHERE; regex.captures_len()];
             Alternative { scanner, scanned, locations: regex.capture_locations(), groups, regex }
         };
@@ -68,6 +69,20 @@ impl Matcher {
     /// The names of all groups, in the order in which they first stand.
     pub(crate) fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// For each pattern what finds its texts, in words.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let path = |it: &Alternative| match &it.scanner {
+            Ok(_) => "is lowered to a scanner, which walks a line once".to_owned(),
+            Err(why) => format!("is matched by the regex engine, since {why}"),
+        };
+        let several = self.alternatives.len() > 1;
+        let named = |(nth, it): (usize, &Alternative)| match several {
+            true => format!("pattern {} {}", nth + 1, path(it)),
+            false => format!("the pattern {}", path(it)),
+        };
+        self.alternatives.iter().enumerate().map(named).collect()
     }
 
     /// Adds the place of each column to `places`, or nothing if no pattern matches.
@@ -89,9 +104,9 @@ impl Alternative {
     fn find(&mut self, line: &str) -> bool {
         self.scanned.fill(Place::NOWHERE);
         match self.scanner.as_ref().map(|it| it.scan(line.as_bytes(), &mut self.scanned)) {
-            Some(Scanned::Match) => return true,
-            Some(Scanned::NoMatch) => return false,
-            Some(Scanned::Unsure) | None => {}
+            Ok(Scanned::Match) => return true,
+            Ok(Scanned::NoMatch) => return false,
+            Ok(Scanned::Unsure) | Err(_) => {}
         }
         let found = self.regex.captures_read(&mut self.locations, line).is_some();
         for (group, place) in self.scanned.iter_mut().enumerate().filter(|_| found) {

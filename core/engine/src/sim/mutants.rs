@@ -1,6 +1,7 @@
 //! The rules, broken one at a time: each must be noticed. What these tests prove is that the simulation looks.
 
 use forebay_api::{DeliveryId, Position, Span};
+use forebay_state::{Pending, SourceSpan};
 
 use super::first_broken;
 use crate::ledger::{Log, Passed};
@@ -9,9 +10,13 @@ use crate::rules::{Answer, Naming, Rules, Verdict, judge};
 /// A mutant must be found among the first so many seeds.
 const SEEDS: u64 = 500;
 
+/// What the oracle says of rows. Anything else, a panic or a standstill, would be noticed for the wrong reason.
+const ABOUT_ROWS: [&str; 3] = ["past row", "is lost", "times"];
+
 fn is_noticed(rules: Rules) {
     let (seed, what) = first_broken(0..SEEDS, rules).expect("no seed noticed the mutant");
     println!("noticed at seed {seed}: {what}");
+    assert!(ABOUT_ROWS.iter().any(|it| what.contains(it)), "seed {seed} noticed something else: {what}");
 }
 
 /// Scenario: a delivery whose task is gone without an answer counts as delivered.
@@ -51,4 +56,16 @@ fn mutant_an_id_is_not_derived_from_the_span() {
 #[test]
 fn mutant_the_intent_is_skipped() {
     is_noticed(Rules { intend: |_| None, ..Rules::default() });
+}
+
+/// Scenario: the intent holds which spans were joined, but in the order of their names.
+/// Guarantees: a delivery that is rebuilt in another order is noticed, since sinks write in chunks.
+#[test]
+fn mutant_the_intent_forgets_the_order() {
+    fn sorted(mut pending: Pending) -> Option<Pending> {
+        let name = |it: &SourceSpan| (it.source.clone(), it.span.partition.clone());
+        pending.spans.sort_by_key(name);
+        Some(pending)
+    }
+    is_noticed(Rules { intend: sorted, ..Rules::default() });
 }
