@@ -3,10 +3,10 @@
 //! The engine believes what a component promises; these suites check it. Each of them panics with a sentence
 //! that says which promise was broken and where:
 //!
-//! - [`source`]: resumes exactly from every position, replays spans with the same rows in the same order, ends.
-//! - [`transform`]: sends the planned columns, and is a pure function: however the rows are cut into batches,
+//! - [`source()`]: resumes exactly from every position, replays spans with the same rows in the same order, ends.
+//! - [`transform()`]: sends the planned columns, and is a pure function: however the rows are cut into batches,
 //!   the same comes out.
-//! - [`sink`]: shows nothing before `commit` and everything after, and the same delivery twice once
+//! - [`sink()`]: shows nothing before `commit` and everything after, and the same delivery twice once
 //!   (where it promises that).
 //!
 //! The fakes are [`Scripted`], a source that reads what it was given, and [`Memory`], a sink that keeps what it gets.
