@@ -117,6 +117,23 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, it)| it)
 }
 
+/// A value in the reason of a refusal: on one line, and not much longer than one.
+pub fn shown(value: &str) -> String {
+    const CHARACTERS_MAX: usize = 200;
+    let mut shown = String::new();
+    for (nth, character) in value.chars().enumerate() {
+        if nth == CHARACTERS_MAX {
+            shown.push('…');
+            break;
+        }
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
 /// Something that two components cannot use at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {

@@ -25,7 +25,9 @@ pub mod sink;
 pub mod source;
 pub mod transform;
 
-pub use component::{Age, ByteSize, Config, Dialect, Resource, Secret, Whereabouts, Wrong, column, nearest, same_type};
+pub use component::{
+    Age, ByteSize, Config, Dialect, Resource, Secret, Whereabouts, Wrong, column, nearest, same_type, shown,
+};
 pub use plan::Plan;
 pub use position::{Partition, Position, Span};
 pub use sink::{Batch, Deliver, DeliveryId, Draft, Promise, Refused, RefusedRow, Sink, SinkConfig, SinkError, whole};

@@ -23,6 +23,7 @@ pub mod cloudfront;
 pub mod decompress;
 mod format;
 pub mod lines;
+pub mod number;
 mod reader;
 #[cfg(test)]
 mod tests;

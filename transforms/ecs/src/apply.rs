@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take;
-use forebay_api::{BoxError, Outputs, Transform};
+use forebay_api::{BoxError, Outputs, Transform, shown};
 
 use crate::Ecs;
 use crate::convert::{convert, plain};
@@ -97,21 +97,4 @@ fn does_not_fit(step: &Step, input: &Schema, value: &str) -> String {
     let names: Vec<String> = step.columns.iter().map(|it| format!("`{}`", input.field(*it).name())).collect();
     let columns = if names.len() == 1 { "column" } else { "columns" };
     format!("{columns} {}: `{}` is not {}", names.join(" and "), shown(value), step.how.noun(step.field))
-}
-
-/// A value in a message: on one line, and not much longer than one.
-fn shown(value: &str) -> String {
-    const CHARACTERS_MAX: usize = 200;
-    let mut shown = String::new();
-    for (nth, character) in value.chars().enumerate() {
-        if nth == CHARACTERS_MAX {
-            shown.push('…');
-            break;
-        }
-        match character.is_control() {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    shown
 }

@@ -15,6 +15,7 @@ use arrow_cast::cast;
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use arrow_select::nullif::nullif;
+use forebay_codec::number::fixed_point;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -150,8 +151,8 @@ pub(crate) fn convert(
         How::Copy if field.list => list(first, field.kind, refuse)?,
         How::Copy => copy(first, field.kind, refuse)?,
         How::EpochSeconds | How::EpochMillis if matches!(first.data_type(), DataType::Timestamp(_, _)) => time(first)?,
-        How::EpochSeconds => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 3)?)),
-        How::EpochMillis => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 0)?)),
+        How::EpochSeconds => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 3)?.0)),
+        How::EpochMillis => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 0)?.0)),
         How::DateAndTime => date_and_time(first.as_string(), columns[1].as_string(), refuse),
         How::Nanoseconds => nanoseconds(first, refuse)?,
         How::Lowercase => rewritten(first, |it| Some(it.to_ascii_lowercase().into())),
@@ -268,7 +269,7 @@ fn instant(date: &str, time: &str) -> Option<i64> {
 fn nanoseconds(column: &ArrayRef, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
     const DIGITS: u8 = 9;
     let Some(decimals) = column.as_primitive_opt::<Decimal128Type>() else {
-        return Ok(Arc::new(parsed::<Int64Type>(&text(column)?, refuse, |it| fixed_point(it, DIGITS))));
+        return Ok(Arc::new(parsed::<Int64Type>(&text(column)?, refuse, |it| Some(fixed_point(it, DIGITS)?.0))));
     };
     let digits = i32::from(DIGITS) - i32::from(decimals.scale());
     let factor = 10_i128.pow(digits.unsigned_abs());
@@ -278,28 +279,6 @@ fn nanoseconds(column: &ArrayRef, refuse: &mut impl FnMut(usize, &str)) -> Resul
     });
     refuse_where(column, |row| values.is_null(row), refuse)?;
     Ok(Arc::new(values))
-}
-
-/// Reads `digits` or `digits.digits`, with an optional minus sign, in units of the last of so many digits behind the
-/// point; finer ones are cut off.
-fn fixed_point(text: &str, digits: u8) -> Option<i64> {
-    let (negative, magnitude) = text.strip_prefix('-').map_or((false, text), |it| (true, it));
-    let (whole, fraction) = match magnitude.split_once('.') {
-        Some((_, "")) => return None,
-        Some(parts) => parts,
-        None => (magnitude, ""),
-    };
-    let only_digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
-    if whole.is_empty() || !only_digits(whole) || !only_digits(fraction) {
-        return None;
-    }
-    let kept = &fraction[..fraction.len().min(digits.into())];
-    let mut value = 0_i64;
-    for digit in whole.bytes().chain(kept.bytes()) {
-        value = value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
-    }
-    value = value.checked_mul(10_i64.checked_pow(u32::from(digits) - kept.len() as u32)?)?;
-    Some(if negative { -value } else { value })
 }
 
 /// Milliseconds since 1970, if that is a time of the years -9999 to 9999. Finds seconds and milliseconds mixed up.

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt3
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
 use arrow_select::take::take;
-use forebay_api::{BoxError, Outputs, Transform, Wrong, column, same_type};
+use forebay_api::{BoxError, Outputs, Transform, Wrong, column, same_type, shown};
 
 use crate::convert;
 use crate::matcher::{Matcher, Place};
@@ -142,21 +142,4 @@ impl Transform for Extract {
 
 fn not_of_type(column: &str, cell: &str, kind: &Type) -> String {
     format!("column `{column}`: `{}` is not {}", shown(cell), kind.noun())
-}
-
-/// A value in a message: on one line, and not much longer than one.
-fn shown(value: &str) -> String {
-    const CHARACTERS_MAX: usize = 200;
-    let mut shown = String::new();
-    for (nth, character) in value.chars().enumerate() {
-        if nth == CHARACTERS_MAX {
-            shown.push('…');
-            break;
-        }
-        match character.is_control() {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    shown
 }

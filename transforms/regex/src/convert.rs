@@ -11,6 +11,7 @@ use arrow_array::types::{
     TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{ArrayRef, PrimitiveArray};
+use forebay_codec::number::fixed_point;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -124,28 +125,6 @@ pub(crate) fn decimal(text: &str, digits: u8) -> Option<i64> {
 pub(crate) fn epoch_seconds(text: &str) -> Option<i64> {
     let (millis, _finer) = fixed_point(text, 3)?;
     in_range(millis)
-}
-
-/// Reads `digits` or `digits.digits`, with an optional minus sign, up to so many digits behind the point.
-/// Gives the number in units of the last of these, and the digits that were left over.
-fn fixed_point(text: &str, digits: u8) -> Option<(i64, &str)> {
-    let (negative, magnitude) = text.strip_prefix('-').map_or((false, text), |it| (true, it));
-    let (whole, fraction) = match magnitude.split_once('.') {
-        Some((_, "")) => return None,
-        Some(parts) => parts,
-        None => (magnitude, ""),
-    };
-    let only_digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
-    if whole.is_empty() || !only_digits(whole) || !only_digits(fraction) {
-        return None;
-    }
-    let (kept, rest) = fraction.split_at(fraction.len().min(digits.into()));
-    let mut value = 0_i64;
-    for digit in whole.bytes().chain(kept.bytes()) {
-        value = value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
-    }
-    value = value.checked_mul(10_i64.checked_pow(u32::from(digits) - kept.len() as u32)?)?;
-    Some((if negative { -value } else { value }, rest))
 }
 
 /// Milliseconds since 1970, if that is a time of the years -9999 to 9999. Finds seconds and milliseconds mixed up.
