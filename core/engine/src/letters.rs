@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use forebay_api::plan::letter_schema;
 use forebay_api::{BoxError, Deliver, DeliveryId, Partition, Position, Refusal, SinkError};
+use forebay_state::create_directory;
 
 /// What all letters of a read have in common.
 pub(crate) struct Place<'a> {
@@ -106,7 +107,7 @@ impl LetterDirectory {
 
     /// Writes the file whole, then lets it appear: readers never see half of it, and the same id leaves one copy.
     fn write(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<(), BoxError> {
-        std::fs::create_dir_all(&self.path)?;
+        create_directory(&self.path)?;
         let hidden = self.path.join(format!(".{id}.tmp"));
         let mut file = std::fs::File::create(&hidden)?;
         let mut json = Vec::new();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::{Plan, Promise, Resume, Span};
-use forebay_state::{Pending, Snapshot, Store};
+use forebay_api::{BoxError, Plan, Promise, Resume, Source, Span};
+use forebay_state::{Pending, Snapshot, SourceSpan, Store};
 
 use crate::RunError;
 use crate::counters::{Counters, add};
@@ -69,9 +69,15 @@ impl Replay<'_> {
         tracing::info!(sink = side.name, %id, rows, "rebuilding a delivery that a crash left open");
         let counters = self.counters.node(&side.name);
         let mut delivery = Delivery::new(pending.number, id.clone());
-        for stretch in pending.spans.chunk_by(|a, b| a.source == b.source) {
-            let spans = stretch.iter().map(|it| it.span.clone()).collect();
-            self.stretch(index, side, &stretch[0].source, spans, &mut delivery).await?;
+        let mut sources = BTreeMap::new();
+        for SourceSpan { source, .. } in &pending.spans {
+            if !sources.contains_key(source.as_str()) {
+                sources.insert(source.as_str(), self.open(index, side, source, pending).await?);
+            }
+        }
+        for SourceSpan { source, span } in &pending.spans {
+            let again = sources.get_mut(source.as_str()).expect("every source of the delivery is open");
+            self.span(index, side, again, span.clone(), &mut delivery).await?;
         }
         if delivery.rows != rows {
             let is = delivery.rows;
@@ -80,56 +86,67 @@ impl Replay<'_> {
         delivery.commit(side, counters).await
     }
 
-    /// Reads spans of one source again and joins their rows to the delivery.
-    async fn stretch(
+    /// Opens a source for all that the delivery has of it, in the order in which it is wanted.
+    async fn open(&self, index: usize, side: &SinkSide, name: &str, pending: &Pending) -> Result<Again, RunError> {
+        let Some(planned) = self.plan.sources.iter().find(|it| it.name == name) else {
+            return Err(lost(side, format!("the source `{name}` is not in the file any more")));
+        };
+        let flow = Flow::new(self.plan, planned, self.letters, self.counters.clone())?;
+        if !flow.sinks().contains(&index) {
+            return Err(lost(side, format!("rows of the source `{name}` do not reach the sink any more")));
+        }
+        let spans = pending.spans.iter().filter(|it| it.source == name).map(|it| it.span.clone()).collect();
+        let source = planned.config.open(Resume::Replay(spans)).await.map_err(|error| unread(name, error))?;
+        Ok(Again { source, flow })
+    }
+
+    /// Reads one span again and joins its rows to the delivery.
+    async fn span(
         &self,
         index: usize,
         side: &SinkSide,
-        name: &str,
-        spans: Vec<Span>,
+        again: &mut Again,
+        span: Span,
         delivery: &mut Delivery,
     ) -> Result<(), RunError> {
-        let lost = |what: String| RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP);
-        let Some(planned) = self.plan.sources.iter().find(|it| it.name == name) else {
-            return Err(lost(format!("the source `{name}` is not in the file any more")));
-        };
-        let mut flow = Flow::new(self.plan, planned, self.letters, self.counters.clone())?;
-        if !flow.sinks().contains(&index) {
-            return Err(lost(format!("rows of the source `{name}` do not reach the sink any more")));
-        }
-        let opened = planned.config.open(Resume::Replay(spans.clone())).await;
-        let unread = |error| RunError::new(name, "could not read again what it had read", error).hint(GIVE_UP);
-        let mut source = opened.map_err(unread)?;
-        let mut expected = spans.into_iter();
-        let mut left: Option<Span> = expected.next();
-        loop {
-            let Some(read) = source.next().await.map_err(unread)? else { break };
-            let fault = read.fault().or_else(|| follows(&mut left, &mut expected, &read.span));
-            if let Some(fault) = fault {
-                return Err(broken(name, fault));
+        let Again { source, flow } = again;
+        let name = flow.source.clone();
+        let mut left = Some(span);
+        while let Some(expected) = &left {
+            let Some(read) = source.next().await.map_err(|error| unread(&name, error))? else {
+                return Err(lost(side, format!("{expected} of `{name}` is not to be had any more")));
+            };
+            if let Some(fault) = read.fault() {
+                return Err(broken(&name, fault));
             }
+            left = follow(expected, &read.span).map_err(|what| broken(&name, what))?;
             for (_, share) in flow.apply(read, &BTreeSet::from([index]))? {
                 delivery.join(side, self.counters.node(&side.name), share).await?;
             }
         }
-        left.map_or(Ok(()), |it| Err(lost(format!("{it} of `{name}` is not to be had any more"))))
+        Ok(())
     }
 }
 
-/// Takes a read off what is expected, or says how it differs.
-fn follows(left: &mut Option<Span>, expected: &mut impl Iterator<Item = Span>, read: &Span) -> Option<String> {
-    let fits =
-        left.as_ref().is_some_and(|it| it.partition == read.partition && it.from == read.from && read.to <= it.to);
-    let Some(span) = left.as_mut().filter(|_| fits) else {
-        return Some(match left {
-            Some(left) => format!("asked for {left}, it read {read}"),
-            None => format!("asked for nothing more, it read {read}"),
-        });
-    };
-    if read.to == span.to {
-        *left = expected.next();
-    } else {
-        span.from = read.to.clone();
+/// A source that is read again, and the way of its rows. Open once for a delivery, however often its sources take turns.
+struct Again {
+    source: Box<dyn Source>,
+    flow: Flow,
+}
+
+fn lost(side: &SinkSide, what: String) -> RunError {
+    RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP)
+}
+
+fn unread(source: &str, error: BoxError) -> RunError {
+    RunError::new(source, "could not read again what it had read", error).hint(GIVE_UP)
+}
+
+/// What is left of `expected` after a read, or how the read differs from what was asked for.
+fn follow(expected: &Span, read: &Span) -> Result<Option<Span>, String> {
+    if (&read.partition, &read.from) != (&expected.partition, &expected.from) || read.to > expected.to {
+        return Err(format!("asked for {expected}, it read {read}"));
     }
-    None
+    let from = read.to.clone();
+    Ok((from < expected.to).then(|| Span { from, ..expected.clone() }))
 }

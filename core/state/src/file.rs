@@ -30,7 +30,7 @@ impl FileStore {
     pub fn open(directory: &Path, pipeline: &str) -> Result<Self, StoreError> {
         let path = directory.join(FILE_NAME);
         let failed = |source: BoxError| failed(&path, "opened", source);
-        create_durably(directory).map_err(|error| failed(error.into()))?;
+        create_directory(directory).map_err(|error| failed(error.into()))?;
         let database = Database::create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
             error => failed(error.into()),
@@ -169,16 +169,18 @@ fn apply(database: &Database, change: Change) -> Result<(), BoxError> {
 }
 
 /// Makes a directory and what is missing above it, each of them durable in the one that it is in.
-fn create_durably(directory: &Path) -> std::io::Result<()> {
+///
+/// A name is durable only once the directory that holds it was synced, and a crash may have come in between: so that
+/// is done for the directory itself even where it is there already.
+pub fn create_directory(directory: &Path) -> std::io::Result<()> {
     let parent = match directory.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => return Ok(()),
     };
-    if directory.try_exists()? {
-        return Ok(());
+    if !parent.try_exists()? {
+        create_directory(parent)?;
     }
-    create_durably(parent)?;
     std::fs::create_dir_all(directory)?;
     std::fs::File::open(parent)?.sync_all()
 }

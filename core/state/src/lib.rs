@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use forebay_api::{BoxError, DeliveryId, Partition, Position, Span};
 use serde::{Deserialize, Serialize};
 
-pub use file::FileStore;
+pub use file::{FileStore, create_directory};
 pub use memory::MemoryStore;
 
 /// Keeps what must survive a crash.
