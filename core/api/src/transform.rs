@@ -1,5 +1,7 @@
 //! A transform: planned against a schema before any data, then a pure function of a batch.
 
+use std::collections::BTreeSet;
+
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 
@@ -24,6 +26,19 @@ pub trait Transform: Send {
     ///
     /// Return a [`Wrong`](crate::Wrong) to point at the key that is to blame, for example by [`crate::column`].
     fn plan(&mut self, input: &SchemaRef) -> Result<SchemaRef, BoxError>;
+
+    /// The input columns that the work depends on, once it is planned; `None`: all of them.
+    ///
+    /// What stands before may then leave the others out.
+    fn uses(&self) -> Option<BTreeSet<String>> {
+        None
+    }
+
+    /// Told, after [`Transform::plan`] and before any rows, which columns are used of what comes out. May leave out
+    /// others, and gives the columns that come out then. A row that only such a column would have refused is sent.
+    fn narrow(&mut self, _used: &BTreeSet<String>) -> Option<SchemaRef> {
+        None
+    }
 
     /// Sends rows on with the planned columns, and refuses those that it cannot turn into such.
     /// Input rows that are neither sent nor refused count as filtered. An error ends the pipeline.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
-use forebay_api::plan::{Input, PlannedSink, PlannedSource, Port};
+use arrow_schema::SchemaRef;
+use forebay_api::plan::{Input, PlannedSink, PlannedSource, PlannedTransform, Port};
 use forebay_api::{BoxError, Outputs, Plan, Position, Positions, Read, Span, Transform};
 
 use crate::RunError;
@@ -135,9 +136,7 @@ impl Flow {
             if inputs.is_empty() {
                 continue;
             }
-            let failed = |error: BoxError| RunError::new(&planned.name, "could not be planned", error);
-            let mut transform = planned.config.build().map_err(failed)?;
-            transform.plan(&planned.input).map_err(failed)?;
+            let transform = planned_transform(planned, &planned.input)?.0;
             reached.insert(planned.name.clone());
             let (name, on_refused) = (planned.name.clone(), refusals(&planned.name));
             steps.push(Step { name, inputs, transform, on_refused, feeds: BTreeSet::new() });
@@ -147,6 +146,7 @@ impl Flow {
         sinks.extend(letter_inputs);
         sinks.retain(|_, inputs| !inputs.is_empty());
         mark_feeds(&mut steps, &sinks);
+        narrow(plan, &mut steps, &sinks)?;
         Ok(Self {
             pipeline: plan.name.clone(),
             source: source.name.as_str().into(),
@@ -286,6 +286,58 @@ fn mark_feeds(steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) {
         let through = after.iter().filter(|it| reads(&it.inputs)).flat_map(|it| it.feeds.iter().copied());
         step.feeds = direct.chain(through).collect();
     }
+}
+
+/// Makes a transform and plans it for `input`. Gives the columns that come out, too.
+fn planned_transform(
+    planned: &PlannedTransform,
+    input: &SchemaRef,
+) -> Result<(Box<dyn Transform>, SchemaRef), RunError> {
+    let failed = |error: BoxError| RunError::new(&planned.name, "could not be planned", error);
+    let mut transform = planned.config.build().map_err(failed)?;
+    let output = transform.plan(input).map_err(failed)?;
+    Ok((transform, output))
+}
+
+/// Lets every step leave out the columns that nothing behind it uses, and plans the steps behind it for what is left.
+fn narrow(plan: &Plan, steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) -> Result<(), RunError> {
+    let used = used_columns(steps, sinks);
+    // What comes out of each step that leaves something out.
+    let mut narrower: BTreeMap<String, SchemaRef> = BTreeMap::new();
+    for (step, used) in steps.iter_mut().zip(used) {
+        let planned = plan.transforms.iter().find(|it| it.name == step.name).expect("a step is in the plan");
+        let mut output = planned.output.clone();
+        if let Some(input) = step.inputs.iter().find_map(|it| narrower.get(&it.node)) {
+            (step.transform, output) = planned_transform(planned, input)?;
+        }
+        output = used.and_then(|it| step.transform.narrow(&it)).unwrap_or(output);
+        if output != planned.output {
+            narrower.insert(step.name.clone(), output);
+        }
+    }
+    Ok(())
+}
+
+/// For each step, which columns of its rows are used behind it; `None`: all, or nobody knows.
+fn used_columns(steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) -> Vec<Option<BTreeSet<String>>> {
+    let mut used = vec![None; steps.len()];
+    for index in (0..steps.len()).rev() {
+        let (before, after) = steps.split_at_mut(index + 1);
+        let step = &mut before[index];
+        let rows = Input { node: step.name.clone(), port: Port::Rows };
+        if sinks.values().any(|it| it.contains(&rows)) {
+            continue;
+        }
+        // A step that several nodes feed was planned for columns that they have in common.
+        let uses = |it: &Step| if it.inputs.len() == 1 { it.transform.uses() } else { None };
+        let readers = after.iter().filter(|it| it.inputs.contains(&rows));
+        used[index] = readers.map(uses).reduce(|a, b| Some(a?.into_iter().chain(b?).collect())).flatten();
+        if let Some(used) = &used[index] {
+            // What it uses itself may be less now.
+            step.transform.narrow(used);
+        }
+    }
+    used
 }
 
 /// How many input rows were neither sent nor refused.

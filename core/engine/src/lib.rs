@@ -50,6 +50,8 @@ pub struct Options {
     pub stop: CancellationToken,
     /// Counts what happens; made by [`Counters::new`] for the same plan.
     pub counters: Arc<Counters>,
+    /// How many reads of one source are transformed at the same time, in order all the same. At least 1.
+    pub workers: usize,
     /// Spreads the waits of several processes that failed together.
     pub jitter_seed: u64,
     /// Give up deliveries that a crash left open instead of rebuilding them. Their rows are read again as far as they

@@ -20,7 +20,7 @@ use crate::{RunError, tasks};
 /// Shares that may wait for a sink, whatever their size. Few in tests, so that the simulation's lanes do wait.
 const QUEUED_SHARES_MAX: usize = if cfg!(test) { 5 } else { 64 };
 /// Bytes that may wait for a sink. One share may be larger, and then waits alone. Few in tests, as above.
-pub(crate) const QUEUED_BYTES_MAX: u64 = if cfg!(test) { 3 << 10 } else { 32 << 20 };
+pub(crate) const QUEUED_BYTES_MAX: u64 = if cfg!(test) { 3 << 10 } else { 8 << 20 };
 /// Room is counted in pieces of this size, since a semaphore's counter is small.
 const ROOM_UNIT: u64 = 1 << 10;
 

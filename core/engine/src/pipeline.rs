@@ -30,7 +30,7 @@ pub(crate) async fn run(
     letters: Option<Arc<dyn Deliver>>,
     rules: Rules,
 ) -> Result<Ending, RunError> {
-    let Options { store, stop, counters, jitter_seed, abandon_pending } = options;
+    let Options { store, stop, counters, workers, jitter_seed, abandon_pending } = options;
     let kept = if letters.is_some() { refusing_nodes(plan) } else { Vec::new() };
     let letters_of: BTreeMap<String, usize> =
         kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
@@ -58,19 +58,20 @@ pub(crate) async fn run(
 
     let mut flows = Vec::new();
     for planned in &plan.sources {
-        flows.push(Flow::new(plan, planned, &letters_of, counters.clone())?);
+        let flow = || Flow::new(plan, planned, &letters_of, counters.clone());
+        flows.push((0..workers.max(1)).map(|_| flow()).collect::<Result<Vec<_>, _>>()?);
     }
     begin_letters(&*store, &flows, &letters_of, &nodes).await?;
     let snapshot = load(&*store).await?;
     let mut lanes = Vec::new();
-    for (planned, flow) in plan.sources.iter().zip(flows) {
+    for (planned, flows) in plan.sources.iter().zip(flows) {
         let standing = standing(&snapshot, &planned.name, &nodes);
-        let resume = standing.resume(&flow.sinks());
+        let resume = standing.resume(&flows[0].sinks());
         let known = resume.values().filter(|it| **it == Position::End).count() as u64;
         add(&counters.node(&planned.name).partitions_known, known);
         let source = planned.config.open(Resume::After(resume)).await;
         let source = source.map_err(|error| RunError::new(&planned.name, "could not be opened", error))?;
-        lanes.push(OpenLane { name: planned.name.clone(), source, flow, standing });
+        lanes.push(OpenLane { name: planned.name.clone(), source, flows, standing });
     }
     let tasks = Tasks::start(nodes, lanes, &snapshot, &store, &counters, &stop, rules);
     tasks.finish(&stop, plan.drain_max).await?;
@@ -176,12 +177,12 @@ fn begun_mark() -> Partition {
 /// what those have passed was never refused by it, and what they lack is yet to come by it.
 async fn begin_letters(
     store: &dyn Store,
-    flows: &[Flow],
+    flows: &[Vec<Flow>],
     letters_of: &BTreeMap<String, usize>,
     nodes: &[SinkNode],
 ) -> Result<(), RunError> {
     let snapshot = load(store).await?;
-    for flow in flows {
+    for flow in flows.iter().map(|it| &it[0]) {
         let standing = standing(&snapshot, &flow.source, nodes);
         for (node, index) in letters_of.iter().filter(|(_, index)| flow.sinks().contains(index)) {
             let sink = &nodes[*index].side.name;
@@ -222,7 +223,7 @@ fn standing(snapshot: &Snapshot, source: &str, nodes: &[SinkNode]) -> Standing {
 struct OpenLane {
     name: String,
     source: Box<dyn Source>,
-    flow: Flow,
+    flows: Vec<Flow>,
     standing: Standing,
 }
 
@@ -250,7 +251,7 @@ impl Tasks {
         let mut settlers: Vec<(String, Box<dyn Settler>)> = Vec::new();
         for lane in &mut lanes {
             if let Some(settler) = lane.source.settler() {
-                settlements.enter(&lane.name, lane.flow.sinks(), lane.standing.clone());
+                settlements.enter(&lane.name, lane.flows[0].sinks(), lane.standing.clone());
                 settlers.push((lane.name.clone(), settler));
             }
         }
@@ -264,7 +265,7 @@ impl Tasks {
             halt: halt.clone(),
         };
         let mut inlets = BTreeMap::new();
-        let reached: BTreeSet<usize> = lanes.iter().flat_map(|it| it.flow.sinks()).collect();
+        let reached: BTreeSet<usize> = lanes.iter().flat_map(|it| it.flows[0].sinks()).collect();
         for (index, node) in nodes.into_iter().enumerate().filter(|(index, _)| reached.contains(index)) {
             let (inlet, queue) = Inlet::new(&node.side.name, counters.clone());
             inlets.insert(index, inlet);
@@ -281,10 +282,10 @@ impl Tasks {
             let outlet = Outlet::new(settings, side, store.clone(), counters.clone(), settlements.clone(), ledger);
             tasks.outlets.spawn(tasks::observed(outlet.run(queue)));
         }
-        for OpenLane { source, flow, standing, .. } in lanes {
+        for OpenLane { source, flows, standing, .. } in lanes {
             // The lanes hold the only ways in: when they are done, the outlets see the end.
             let (inlets, counters, stop) = (inlets.clone(), counters.clone(), halt.clone());
-            let lane = Lane { source, flow, standing, inlets, counters, stop };
+            let lane = Lane { source, flows, standing, inlets, counters, stop };
             tasks.lanes.spawn(tasks::observed(lane.run()));
         }
         for (name, settler) in settlers {

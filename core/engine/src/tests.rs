@@ -1,5 +1,7 @@
 //! The pure decisions, as data. Wiring is the simulation's business.
 
+mod narrow;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;

@@ -25,6 +25,8 @@ pub struct Applied {
 /// - Every input row is sent, filtered or refused, and none is both sent and refused.
 /// - The transform is a pure function of its rows: one batch, halves, single rows, batches in another order,
 ///   empty batches and a second instance all give the same rows, origins and refusals.
+/// - It needs no other input columns than it says it uses.
+/// - Told that only some of its columns are used, it gives these as before; it may send rows that it refused before.
 ///
 /// Give it every kind of row that matters: good, refused, filtered, null, empty.
 ///
@@ -51,6 +53,10 @@ pub fn transform(build: impl Fn() -> Box<dyn Transform>, input: &[RecordBatch]) 
         same(name, &apply(build().as_mut(), batches), &expected);
     }
     out_of_order(build().as_mut(), &whole, &expected);
+    uses_what_it_says(&build, &whole, &expected);
+    for used in 0..=expected.sent.num_columns() {
+        narrows(build().as_mut(), &whole, &expected, used);
+    }
     expected
 }
 
@@ -138,6 +144,43 @@ fn out_of_order(transform: &mut dyn Transform, whole: &RecordBatch, expected: &A
         refused: pieces.into_iter().flat_map(|it| it.refused).collect(),
     };
     same("single rows from last to first", &all, expected);
+}
+
+/// Without the columns that it does not use, it does the same.
+fn uses_what_it_says(build: &impl Fn() -> Box<dyn Transform>, whole: &RecordBatch, expected: &Applied) {
+    let mut transform = build();
+    plan(transform.as_mut(), &whole.schema());
+    let Some(uses) = transform.uses() else { return };
+    let schema = whole.schema();
+    if let Some(unknown) = uses.iter().find(|it| schema.index_of(it).is_err()) {
+        panic!("transform: it uses a column `{unknown}`, which the input does not have");
+    }
+    let kept = (0..schema.fields().len()).filter(|it| uses.contains(schema.field(*it).name())).collect::<Vec<_>>();
+    let rows = whole.project(&kept).expect("the columns are there");
+    same("only the columns that it uses", &apply(build().as_mut(), &[rows]), expected);
+}
+
+/// Told that only the first `used` columns are used, it gives at least these, with the same rows in them.
+fn narrows(transform: &mut dyn Transform, whole: &RecordBatch, expected: &Applied, used: usize) {
+    let full = plan(transform, &whole.schema());
+    let names: BTreeSet<String> = full.fields().iter().take(used).map(|it| it.name().clone()).collect();
+    let Some(narrower) = transform.narrow(&names) else { return };
+    if let Some(missing) = names.iter().find(|it| narrower.index_of(it).is_err()) {
+        panic!("transform: column `{missing}` is used, but was left out");
+    }
+    let found = apply_one(transform, whole, &narrower);
+    // Rows that only a column left out was wrong in.
+    let also = |origin: &&usize| !expected.refused.iter().any(|it| it.0 == **origin);
+    let origins: Vec<usize> = found.origins.iter().filter(also).copied().collect();
+    let kept = found.origins.iter().map(|it| Some(also(&it))).collect();
+    let sent = arrow_select::filter::filter_record_batch(&found.sent, &kept).expect("one flag for each row");
+    let of_names = |rows: &RecordBatch| {
+        let columns: Vec<usize> = names.iter().map(|it| rows.schema().index_of(it).expect("checked above")).collect();
+        rows.project(&columns).expect("the columns are there")
+    };
+    let expected = Applied { sent: of_names(&expected.sent), origins: expected.origins.clone(), refused: Vec::new() };
+    let cut = format!("told that only {names:?} are used");
+    same(&cut, &Applied { sent: of_names(&sent), origins, refused: Vec::new() }, &expected);
 }
 
 fn same(cut: &str, found: &Applied, expected: &Applied) {

@@ -21,6 +21,7 @@ use crate::{Counters, Ending, Options, run};
 const READ_BYTES: u64 = 1 << 20;
 const BATCH_BYTES: u64 = 8 << 20;
 const IN_FLIGHT_MAX: u64 = 2;
+const WORKERS: u64 = 3;
 
 /// Gives a mebibyte in one row whenever it is asked, and counts.
 struct Endless {
@@ -78,7 +79,7 @@ impl SinkConfig for Down {
 
 /// Scenario: a server is down for ten minutes while the source could give without end; then a stop is asked for.
 /// Guarantees: what is held has a bound in bytes (queue, or a share that is larger; delivery being filled, deliveries
-/// in flight, one read at each end); the stop does not wait longer than it may, and nothing counts as committed.
+/// in flight, a read for each worker and one at each end); the stop does not wait longer than it may, and nothing counts as committed.
 #[tokio::test(start_paused = true)]
 async fn a_dead_server_holds_the_source_back() {
     let given = Arc::new(AtomicU64::new(0));
@@ -117,6 +118,7 @@ async fn a_dead_server_holds_the_source_back() {
         store: store.clone(),
         stop: stop_it,
         counters: counters_of_it,
+        workers: WORKERS as usize,
         jitter_seed: 0,
         abandon_pending: false,
     };
@@ -132,7 +134,7 @@ async fn a_dead_server_holds_the_source_back() {
     assert!(counts.queued_bytes_peak <= QUEUED_BYTES_MAX, "{counts:?}");
     assert!(counts.retries > 20, "{counts:?}");
     let held = given.load(Relaxed) * READ_BYTES;
-    let bound = QUEUED_BYTES_MAX.max(READ_BYTES) + (1 + IN_FLIGHT_MAX) * BATCH_BYTES + 2 * READ_BYTES;
+    let bound = QUEUED_BYTES_MAX.max(READ_BYTES) + (1 + IN_FLIGHT_MAX) * BATCH_BYTES + (WORKERS + 2) * READ_BYTES;
     assert!(held <= bound, "{held} bytes were taken in, {bound} may be");
     assert!(store.snapshot().committed.is_empty());
     assert_eq!(store.snapshot().pending.len() as u64, IN_FLIGHT_MAX);

@@ -21,6 +21,7 @@ async fn run_on(world: &Arc<World>, abandon_pending: bool) -> Result<Ending, Run
         store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
         stop: CancellationToken::new(),
         counters: Arc::new(Counters::new(&plan)),
+        workers: 2,
         jitter_seed: 0,
         abandon_pending,
     };

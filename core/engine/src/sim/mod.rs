@@ -47,7 +47,13 @@ enum Life {
 }
 
 /// Runs the engine once in a world.
-fn live(world: &Arc<World>, chaos: &Arc<Chaos>, rules: Rules, stop_after: Option<Duration>) -> Result<Life, String> {
+fn live(
+    world: &Arc<World>,
+    chaos: &Arc<Chaos>,
+    rules: Rules,
+    workers: usize,
+    stop_after: Option<Duration>,
+) -> Result<Life, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -59,6 +65,7 @@ fn live(world: &Arc<World>, chaos: &Arc<Chaos>, rules: Rules, stop_after: Option
         store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
         stop: stop.clone(),
         counters: Arc::new(Counters::new(&plan)),
+        workers,
         jitter_seed: 0,
         abandon_pending: false,
     };
@@ -105,7 +112,7 @@ fn live_through(seed: u64, rules: Rules, story: bool) -> Result<(), String> {
     let world = Arc::new(World::new(scenario.clone()));
     for (number, life) in scenario.lives.iter().enumerate() {
         let chaos = Arc::new(Chaos::new(seed ^ ((number as u64 + 1) << 32), life.crash_after, life.faults));
-        let lived = live(&world, &chaos, rules, life.stop_after);
+        let lived = live(&world, &chaos, rules, life.workers, life.stop_after);
         if story {
             println!("life {number} ({life:?}): {lived:?} after {} ticks", chaos.ticks());
         }
@@ -179,18 +186,18 @@ fn sim_a_crash_at_every_await_point() {
     let scenario = Scenario::small();
     let whole = Arc::new(Chaos::new(1, None, Faults::none()));
     let world = Arc::new(World::new(scenario.clone()));
-    assert_eq!(live(&world, &whole, Rules::default(), None), Ok(Life::Ended(Ending::InputEnded)));
+    assert_eq!(live(&world, &whole, Rules::default(), 2, None), Ok(Life::Ended(Ending::InputEnded)));
     world.complete().unwrap();
     let points = whole.ticks();
     assert!(points > 100, "only {points} points");
     for point in 0..points {
         let world = Arc::new(World::new(scenario.clone()));
         let crash = Arc::new(Chaos::new(1, Some(point), Faults::none()));
-        let first = live(&world, &crash, Rules::default(), None);
+        let first = live(&world, &crash, Rules::default(), 2, None);
         assert_eq!(first, Ok(Life::Crashed), "point {point}");
         // After the crash the source cuts differently.
         let calm = Arc::new(Chaos::new(point + 2, None, Faults::none()));
-        let second = live(&world, &calm, Rules::default(), None);
+        let second = live(&world, &calm, Rules::default(), 2, None);
         assert_eq!(second, Ok(Life::Ended(Ending::InputEnded)), "point {point}");
         world.complete().unwrap_or_else(|what| panic!("crash at point {point} of {points}: {what}"));
     }

@@ -50,6 +50,8 @@ pub struct SinkShape {
 pub struct LifeShape {
     pub crash_after: Option<u64>,
     pub stop_after: Option<Duration>,
+    /// Reads of one source that are transformed at a time.
+    pub workers: usize,
     pub faults: Faults,
 }
 
@@ -170,12 +172,13 @@ impl Scenario {
         let life = |random: &mut Random| LifeShape {
             crash_after: random.chance(80).then(|| 1 << random.below(12)).map(|it: u64| it + random.below(it)),
             stop_after: random.chance(15).then(|| Duration::from_millis(random.below(30_000))),
+            workers: 1 + random.below(3) as usize,
             faults: faults(random),
         };
         let mut lives: Vec<LifeShape> = (0..random.below(7)).map(|_| life(&mut random)).collect();
         // In the last one things still go wrong, but nothing that ends a run.
         let last = Faults { stop: 0, panic: 0, ..faults(&mut random) };
-        lives.push(LifeShape { crash_after: None, stop_after: None, faults: last });
+        lives.push(LifeShape { crash_after: None, stop_after: None, workers: 2, faults: last });
         Self { sources, transforms, sinks, drain_max: Age::seconds(random.below(20)), lives }
     }
 
