@@ -1,8 +1,8 @@
 //! What the tests of the whole program share: places, processes, an independent reader.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::time::SystemTime;
 
 /// What the Python side needs, at exactly these versions: two readers of Parquet that share no code with ours.
@@ -88,32 +88,14 @@ pub fn succeed(command: &mut Command) -> Said {
     said
 }
 
-/// A Python with [`REQUIREMENTS`], made on first use and kept under the target directory.
-///
-/// There is no skipping: without it nobody but ourselves would have read what we wrote.
+/// A Python with [`REQUIREMENTS`].
 pub fn python() -> PathBuf {
-    let services = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("services");
-    let name = format!("python-{}", REQUIREMENTS.join("-").replace("==", "-"));
-    let home = services.join(&name);
-    fs::create_dir_all(&services).unwrap();
-    // Tests run at the same time, in several processes; the lock ends with the file's scope.
-    let lock = File::create(services.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let python = home.join("bin/python");
-    let ready = home.join("ready");
-    if !ready.try_exists().unwrap() {
-        let why = "the tests read what was written with DuckDB and PyArrow, and need `python3` (3.10 or newer, \
-                   with `venv`) and a package index that `pip` can reach";
-        let step = |command: &mut Command| {
-            let said = command.output().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}: {why}"));
-            assert!(said.status.success(), "{command:?} failed: {why}\n{}", String::from_utf8_lossy(&said.stderr));
-        };
-        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"];
-        step(Command::new(&python).args(pip).args(REQUIREMENTS));
-        fs::write(&ready, "").unwrap();
-    }
-    python
+    forebay_testkit::services::python(&REQUIREMENTS)
+}
+
+/// Sends a signal (`TERM`, `KILL`) to a program that a test started.
+pub fn signal(child: &Child, name: &str) {
+    succeed(Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()));
 }
 
 /// Random numbers that can be had again: the seed is printed, and `SEED` sets it.

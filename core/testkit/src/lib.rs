@@ -9,6 +9,8 @@
 //! - [`sink()`]: shows nothing before `commit` and everything after, and the same delivery twice once
 //!   (where it promises that).
 //!
+//! Feature `services` has real servers for tests besides: see `services`.
+//!
 //! The fakes are [`Scripted`], a source that reads what it was given, and [`Memory`], a sink that keeps what it gets.
 //!
 //! # For your own component
@@ -64,6 +66,8 @@
 
 mod fakes;
 mod rows;
+#[cfg(feature = "services")]
+pub mod services;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The suites tested against fakes that are right, and against such as are wrong in one thing each.
 
+#[cfg(feature = "services")]
+mod services;
 mod sink;
 mod source;
 mod transform;
