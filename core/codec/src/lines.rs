@@ -1,88 +1,67 @@
-//! Cuts bytes into lines, with a cap on their length.
+//! Cuts bytes into lines.
 
 use std::io::Read;
+use std::ops::Range;
 
-use crate::decompress::{DecompressError, Decompressor};
-
-/// How many bytes of a line are kept that is too long.
-pub const LONG_LINE_KEPT_BYTES: usize = 64 << 10;
-
-/// A line, without its end.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// All of it.
-    Whole(&'a [u8]),
-    /// One that is longer than the cap.
-    TooLong {
-        /// Its first bytes, at most [`LONG_LINE_KEPT_BYTES`].
-        head: &'a [u8],
-        /// How many it has.
-        bytes: u64,
-    },
-}
+use crate::decompress::Decompressor;
+use crate::records::{Begun, CutError, WINDOW_BYTES, Window};
 
 /// The lines of a stream.
 pub struct Lines<R> {
     input: Decompressor<R>,
     line_bytes_max: usize,
-    /// What is kept of a line of which the end is still to come.
-    begun: Vec<u8>,
-    /// How many bytes that line has so far.
-    begun_bytes: u64,
-    /// Whether the last of them is a `\r`, which may turn out to be part of the line's end.
+    begun: Begun,
+    /// Whether the last byte of the line that has begun is a `\r`, which may turn out to be part of the line's end.
     begun_ends_in_return: bool,
-    /// The line in `begun` was given out.
-    begun_is_old: bool,
+    /// The lines at hand; kept to save the allocation.
+    cuts: Vec<Range<usize>>,
 }
 
 impl<R: Read> Lines<R> {
-    /// Cuts `input` into lines of at most `line_bytes_max` bytes.
+    /// Cuts `input` into lines, of which those are kept whole that have at most `line_bytes_max` bytes.
     pub fn new(input: Decompressor<R>, line_bytes_max: usize) -> Self {
-        Self {
-            input,
-            line_bytes_max,
-            begun: Vec::new(),
-            begun_bytes: 0,
-            begun_ends_in_return: false,
-            begun_is_old: false,
-        }
+        Self { input, line_bytes_max, begun: Begun::default(), begun_ends_in_return: false, cuts: Vec::new() }
     }
 
-    /// The next line, or `None` at the end. After an error [`Lines::begun`] is what came before it.
-    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, DecompressError> {
-        if self.begun_is_old {
-            self.begun_is_old = false;
-            self.begun.clear();
-            self.begun_bytes = 0;
-            self.begun_ends_in_return = false;
-        }
+    /// The next lines, at most `lines_max`, or `None` at the end.
+    pub fn window(&mut self, lines_max: usize) -> Result<Option<Window<'_>>, CutError> {
+        self.begun.forget();
         loop {
             let bytes = self.input.fill()?;
+            let bytes = &bytes[..bytes.len().min(WINDOW_BYTES)];
             if bytes.is_empty() {
-                return Ok((self.begun_bytes > 0).then(|| self.end_begun()));
+                return Ok((!self.begun.is_empty()).then(|| self.end_begun()));
             }
-            match memchr::memchr(b'\n', bytes) {
-                Some(at) if self.begun_bytes == 0 => {
-                    let line = without_return(&self.input.take(at + 1)[..at]);
-                    return Ok(Some(cap(line, line.len() as u64, self.line_bytes_max)));
-                }
-                Some(at) => {
-                    self.begin(at);
+            if !self.begun.is_empty() {
+                let end = memchr::memchr(b'\n', bytes);
+                let more = end.unwrap_or(bytes.len());
+                self.begin(more);
+                if end.is_some() {
                     self.input.take(1);
                     return Ok(Some(self.end_begun()));
                 }
-                None => {
-                    let n = bytes.len();
-                    self.begin(n);
-                }
+                continue;
             }
+            self.cuts.clear();
+            let mut start = 0;
+            for end in memchr::memchr_iter(b'\n', bytes).take(lines_max) {
+                let line = &bytes[start..end];
+                self.cuts.push(start..end - usize::from(line.last() == Some(&b'\r')));
+                start = end + 1;
+            }
+            if start == 0 {
+                let more = bytes.len();
+                self.begin(more);
+                continue;
+            }
+            let bytes = self.input.take(start);
+            return Ok(Some(Window { bytes, cuts: &self.cuts, begun_of: None }));
         }
     }
 
-    /// What there is of a line that has not ended, at most so much as is kept of any line.
+    /// What there is of a line that has not ended.
     pub fn begun(&self) -> &[u8] {
-        let kept = if self.begun_is_old { 0 } else { self.begun.len().min(LONG_LINE_KEPT_BYTES) };
-        &self.begun[..kept]
+        self.begun.head()
     }
 
     /// The input, of which some bytes may be left to read.
@@ -90,34 +69,17 @@ impl<R: Read> Lines<R> {
         self.input.input()
     }
 
-    /// Moves the next `n` bytes into the line that has begun, as far as they are kept.
+    /// Moves the next `n` bytes into the line that has begun.
     fn begin(&mut self, n: usize) {
         let bytes = self.input.take(n);
         if let Some(last) = bytes.last() {
             self.begun_ends_in_return = *last == b'\r';
         }
-        self.begun_bytes += n as u64;
-        // One more than the cap, for a `\r` that belongs to the line's end.
-        let room = (self.line_bytes_max + 1).max(LONG_LINE_KEPT_BYTES).saturating_sub(self.begun.len());
-        self.begun.extend_from_slice(&bytes[..n.min(room)]);
+        self.begun.push(bytes, self.line_bytes_max);
     }
 
-    fn end_begun(&mut self) -> Line<'_> {
-        self.begun_is_old = true;
-        let bytes = self.begun_bytes - u64::from(self.begun_ends_in_return);
-        let kept = (self.begun.len() as u64).min(bytes) as usize;
-        cap(&self.begun[..kept], bytes, self.line_bytes_max)
-    }
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn cap(line: &[u8], bytes: u64, line_bytes_max: usize) -> Line<'_> {
-    if bytes > line_bytes_max as u64 {
-        Line::TooLong { head: &line[..line.len().min(LONG_LINE_KEPT_BYTES)], bytes }
-    } else {
-        Line::Whole(line)
+    fn end_begun(&mut self) -> Window<'_> {
+        let less = u64::from(std::mem::take(&mut self.begun_ends_in_return));
+        self.begun.end(less)
     }
 }

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::{filter, filter_record_batch};
 use arrow_select::take::take;
 use forebay_api::{BoxError, Outputs, Transform, Wrong, column, same_type, shown};
+use forebay_codec::convert::Builder;
+use forebay_codec::types::Type;
 
-use crate::convert;
-use crate::matcher::{Matcher, Place};
-use crate::types::Type;
+use crate::matcher::{Block, Matcher, ROWS};
 
-/// The transform. First all lines are matched, then the columns are built one after the other.
+/// The transform. Some lines are matched, then their cells are added to the columns, one column after the other.
 pub(crate) struct Extract {
     column: String,
     matcher: Matcher,
@@ -25,16 +25,22 @@ pub(crate) struct Extract {
     /// How many values a CloudFront record must have, where that is what is matched.
     fields: Option<usize>,
     planned: Option<Planned>,
-    /// The places of the current batch, row by row. Kept for its memory only.
-    places: Vec<Place>,
+    block: Block,
+    /// For each column of the matcher how many bytes of text it had in the last batch, for each 1,024 rows.
+    text_bytes: Vec<usize>,
 }
 
-#[derive(Clone)]
 struct Planned {
+    input: SchemaRef,
+    /// The column of the input that holds the text.
     column: usize,
+    /// The columns of the input that are carried along.
     keep: Vec<usize>,
     output: SchemaRef,
 }
+
+/// A text of a log is about so long, where nothing is known yet.
+const TEXT_BYTES: usize = 16;
 
 impl Extract {
     pub(crate) fn new(
@@ -45,7 +51,8 @@ impl Extract {
         keep: Vec<String>,
         fields: Option<usize>,
     ) -> Self {
-        Self { column, matcher, types, null, keep, fields, planned: None, places: Vec::new() }
+        let (block, text_bytes) = (matcher.block(), vec![TEXT_BYTES * 1024; types.len()]);
+        Self { column, matcher, types, null, keep, fields, planned: None, block, text_bytes }
     }
 
     /// What finds the texts.
@@ -64,75 +71,118 @@ impl Extract {
         kept.collect()
     }
 
-    /// Matches all lines. Gives the rows that match; their places are then in `self.places`.
-    fn find(&mut self, lines: &StringArray, out: &mut Outputs) -> Vec<u32> {
-        self.places.clear();
-        let mut matching = Vec::with_capacity(lines.len());
-        for (row, line) in lines.iter().enumerate() {
-            match line {
-                None => out.refuse(row, format!("column `{}` is null", self.column)),
-                Some(line) if self.matcher.find(line, &mut self.places) => matching.push(row as u32),
-                Some(line) => out.refuse(row, self.mismatch(line)),
-            }
-        }
-        matching
+    /// Plans to give the columns that are wanted.
+    fn planned(&mut self, input: &SchemaRef, wanted: impl Fn(&str) -> bool) -> Result<SchemaRef, Wrong> {
+        let column = same_type(input, "column", &self.column, "text", |it| *it == DataType::Utf8)?;
+        let mut keep = self.kept(input)?;
+        keep.retain(|it| wanted(input.field(*it).name()));
+        self.matcher.want(wanted);
+        let columns = self.matcher.columns().iter().zip(&self.types).enumerate();
+        let columns = columns.filter(|(nth, _)| self.matcher.is_wanted(*nth));
+        let mut fields: Vec<Field> =
+            columns.map(|(_, (name, kind))| Field::new(name, kind.data_type(), true)).collect();
+        fields.extend(keep.iter().map(|it| input.field(*it).clone()));
+        let output = Arc::new(Schema::new(fields));
+        self.planned = Some(Planned { input: input.clone(), column, keep, output: output.clone() });
+        Ok(output)
     }
 
-    fn mismatch(&self, line: &str) -> String {
-        let found = line.split('\t').count();
-        match self.fields {
-            Some(expected) if expected != found => format!(
-                "{found} {} where {expected} fields are configured: CloudFront's field list and `fields` differ",
-                if found == 1 { "column" } else { "columns" },
-            ),
-            _ => "does not match the pattern".to_owned(),
-        }
+    /// Makes the builder of a column, for lines of so many bytes together.
+    fn builder(&self, column: usize, rows: usize, line_bytes: usize) -> Builder {
+        // A little more than last time, so that few batches grow beyond it; a column never has more than the lines.
+        let bytes = self.text_bytes[column] * rows / 1024;
+        Builder::new(&self.types[column], Some(&self.null), rows, (bytes + bytes / 16).min(line_bytes))
+    }
+}
+
+/// Why a line that is no match is refused.
+fn mismatch(line: Option<&str>, column: &str, fields: Option<usize>) -> String {
+    let Some(line) = line else { return format!("column `{column}` is null") };
+    let found = line.split('\t').count();
+    match fields {
+        Some(expected) if expected != found => format!(
+            "{found} {} where {expected} fields are configured: CloudFront's field list and `fields` differ",
+            if found == 1 { "column" } else { "columns" },
+        ),
+        _ => "does not match the pattern".to_owned(),
     }
 }
 
 impl Transform for Extract {
     fn plan(&mut self, input: &SchemaRef) -> Result<SchemaRef, BoxError> {
-        let column = same_type(input, "column", &self.column, "text", |it| *it == DataType::Utf8)?;
-        let keep = self.kept(input)?;
-        let columns = self.matcher.columns().iter().zip(&self.types);
-        let mut fields: Vec<Field> = columns.map(|(name, kind)| Field::new(name, kind.data_type(), true)).collect();
-        fields.extend(keep.iter().map(|it| input.field(*it).clone()));
-        let output = Arc::new(Schema::new(fields));
-        self.planned = Some(Planned { column, keep, output: output.clone() });
-        Ok(output)
+        Ok(self.planned(input, |_| true)?)
+    }
+
+    fn uses(&self) -> Option<BTreeSet<String>> {
+        // Also those of `keep` that nobody wants: they are looked for whenever it is planned.
+        Some(self.keep.iter().chain([&self.column]).cloned().collect())
+    }
+
+    fn narrow(&mut self, used: &BTreeSet<String>) -> Option<SchemaRef> {
+        let input = self.planned.as_ref()?.input.clone();
+        self.planned(&input, |it| used.contains(it)).ok()
     }
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {
-        let Planned { column, keep, output } = self.planned.clone().ok_or("`apply` came before `plan`")?;
-        let lines = rows.column(column).as_string::<i32>();
-        let matching = self.find(lines, out);
+        let Planned { column, keep, output, .. } = self.planned.as_ref().ok_or("`apply` came before `plan`")?;
+        let lines = rows.column(*column).as_string::<i32>();
+        let (text, offsets) = (lines.value_data(), lines.value_offsets());
+        let line_bytes = (offsets[lines.len()] - offsets[0]) as usize;
+        let names = self.matcher.columns().to_vec();
+        let mut builders: Vec<(usize, Builder)> = (0..names.len())
+            .filter(|it| self.matcher.is_wanted(*it))
+            .map(|it| (it, self.builder(it, lines.len(), line_bytes)))
+            .collect();
 
-        let names = self.matcher.columns();
-        let mut refused = BTreeMap::<usize, String>::new();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(output.fields().len());
-        for (index, (name, kind)) in names.iter().zip(&self.types).enumerate() {
-            let cells = matching.iter().enumerate().map(|(nth, row)| {
-                let place = self.places[nth * names.len() + index];
-                place.of(lines.value(*row as usize)).filter(|it| *it != self.null)
+        let mut origins = Vec::with_capacity(lines.len());
+        let mut refused = BTreeMap::<u32, String>::new();
+        for first in (0..lines.len()).step_by(ROWS) {
+            let some = first..lines.len().min(first + ROWS);
+            self.matcher.find(lines, some, &mut self.block, |row| {
+                let line = lines.is_valid(row).then(|| lines.value(row));
+                out.refuse(row, mismatch(line, &self.column, self.fields));
             });
-            columns.push(convert::column(kind, cells, |nth, cell| {
-                // A row is refused once, for its first value that does not convert.
-                refused.entry(nth).or_insert_with(|| not_of_type(name, cell, kind));
-            }));
+            let matching = self.block.rows();
+            for (nth, builder) in &mut builders {
+                let cells = self.block.column(*nth);
+                builder.extend(text, cells, |cell| {
+                    // A row is refused once, for its first value that does not convert.
+                    let value = String::from_utf8_lossy(cells[cell].of(text).unwrap_or_default());
+                    let why = || not_of_type(&names[*nth], &value, &self.types[*nth]);
+                    refused.entry(matching[cell]).or_insert_with(why);
+                });
+            }
+            origins.extend_from_slice(matching);
         }
-        let origins = UInt32Array::from(matching);
-        for index in keep {
-            columns.push(take(rows.column(index), &origins, None)?);
-        }
-        let sent = RecordBatch::try_new(output, columns)?;
 
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(output.fields().len());
+        for (nth, builder) in builders {
+            // A few rows say nothing about many.
+            if origins.len() >= ROWS {
+                self.text_bytes[nth] = builder.bytes() * 1024 / origins.len();
+            }
+            columns.push(builder.finish());
+        }
+        let all_match = origins.len() == lines.len();
+        let origins = UInt32Array::from(origins);
+        for index in keep {
+            let column = rows.column(*index);
+            columns.push(if all_match { column.clone() } else { take(column, &origins, None)? });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
+        let sent = RecordBatch::try_new_with_options(output.clone(), columns, &options)?;
+
+        if refused.is_empty() && all_match {
+            out.send(sent);
+            return Ok(());
+        }
         if refused.is_empty() {
             out.send_picked(sent, origins);
             return Ok(());
         }
-        let good: BooleanArray = (0..origins.len()).map(|nth| Some(!refused.contains_key(&nth))).collect();
-        for (nth, why) in refused {
-            out.refuse(origins.value(nth) as usize, why);
+        let good: BooleanArray = origins.values().iter().map(|it| Some(!refused.contains_key(it))).collect();
+        for (row, why) in refused {
+            out.refuse(row as usize, why);
         }
         let origins = filter(&origins, &good)?.as_primitive().clone();
         out.send_picked(filter_record_batch(&sent, &good)?, origins);

@@ -1,13 +1,15 @@
 //! The `regex` transform: named groups become typed columns.
 
 mod apply;
-mod convert;
 mod lower;
 mod matcher;
 mod pattern;
+mod piece;
 mod preset;
 mod scan;
-mod types;
+mod search;
+mod separated;
+mod set;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,7 @@ use crate::apply::Extract;
 use crate::matcher::Matcher;
 pub use crate::pattern::Pattern;
 pub use crate::preset::Preset;
-pub use crate::types::Type;
+pub use forebay_codec::types::Type;
 
 /// Takes text apart: each named group of a pattern becomes a typed column.
 ///
@@ -32,8 +34,14 @@ pub use crate::types::Type;
 ///
 /// Where the next character alone decides how a pattern goes on, as in `^(?<a>[^\t]*)\t(?<b>[^\t]*)$`, it is lowered to
 /// a scanner that walks a line once and finds what the regex engine would, many times faster. Classes that end at a
-/// delimiter (`[^ ]*` before a blank, `[^"]*` before a quote) make it so; `forebay check --explain` says what became of
-/// a pattern, and why.
+/// delimiter (`[^ ]*` before a blank, `[^"]*` before a quote) make it so; where all fields of a line end at the same
+/// character, all of them are found at once. Parts for which more must be kept in mind (`GET|POST|PUT`, `(?:a;)*`) become
+/// pieces for a one-pass automaton, if what stands behind them tells where they end. What is left is matched by the
+/// engine, in a time that grows with the length of the line and never faster. `forebay check --explain` says what became
+/// of a pattern, and why.
+///
+/// Columns that nothing behind this transform uses are neither built nor checked: a row is not refused for a value of
+/// theirs. A pattern may have 64 KiB, and 10 MiB when it is compiled; how long a line may be is said by its source.
 ///
 /// ```toml
 /// [transforms.parse]
@@ -57,7 +65,8 @@ pub struct Regex {
     /// a group that the matching pattern does not have is null.
     pub patterns: Option<Vec<Pattern>>,
 
-    /// A ready pattern with ready types: `"cloudfront_realtime"`.
+    /// A ready pattern with ready types: `"cloudfront_realtime"`, `"alb"`, `"s3_access"`, `"nginx"` or `"apache"`. The
+    /// mappings of the same names of the `ecs` transform are made for their columns.
     pub preset: Option<Preset>,
 
     /// For `preset = "cloudfront_realtime"`: the fields that the real-time log configuration names, in any order, since
@@ -122,10 +131,9 @@ impl Regex {
     fn extract(&self) -> Result<Extract, Wrong> {
         let (matcher, mut types, fields) = match self.what()? {
             What::Patterns(patterns) => (Matcher::new(patterns), BTreeMap::new(), None),
-            What::CloudFront => {
-                let fields = preset::in_order(self.fields.as_deref())?;
-                let matcher = Matcher::new(&[preset::pattern(&fields)?]);
-                (matcher, preset::types(&fields), Some(fields.len()))
+            What::Preset(preset) => {
+                let ready = preset::ready(preset, self.fields.as_deref())?;
+                (Matcher::new(&ready.patterns), ready.types, ready.fields)
             }
         };
         for (group, kind) in &self.types {
@@ -150,7 +158,7 @@ impl Regex {
                 Err(Wrong::new("patterns", "there is no pattern in the list"))
             }
             (None, Some(patterns), None) => Ok(What::Patterns(patterns)),
-            (None, None, Some(Preset::CloudfrontRealtime)) => Ok(What::CloudFront),
+            (None, None, Some(preset)) => Ok(What::Preset(preset)),
             (None, None, None) => {
                 Err(Wrong::new("", "nothing says what to match").hint("give one of `pattern`, `patterns` and `preset`"))
             }
@@ -163,7 +171,7 @@ impl Regex {
 
 enum What<'a> {
     Patterns(&'a [Pattern]),
-    CloudFront,
+    Preset(Preset),
 }
 
 fn only_one(key: &str, other: &str) -> Wrong {

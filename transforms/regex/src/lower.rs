@@ -8,11 +8,16 @@
 //!
 //! Classes are sets of bytes. A Unicode class is one if it holds all characters beyond ASCII or none of them; one that
 //! holds some (`\d`, `\S` and `\w` do) stops the scanner at the first such character, and the engine takes the line.
+//!
+//! Parts of which that cannot be seen may still be one-pass: see [`Piece`].
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use crate::piece::Piece;
+use crate::set::ByteSet;
+
 /// What a scanner does, step by step. Each step either goes on behind what it took, or there is no match.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// These bytes.
     Literal(Box<[u8]>),
@@ -22,111 +27,61 @@ pub(crate) enum Step {
     Group { index: usize, steps: Vec<Step> },
     /// The steps whose first byte comes next; if none does, `otherwise`, or no match.
     Choice { branches: Vec<(ByteSet, Vec<Step>)>, otherwise: Option<Vec<Step>> },
+    /// What a one-pass automaton finds.
+    Piece(Box<Piece>),
     /// The end of the line.
     End,
 }
 
 /// A lowered pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub steps: Vec<Step>,
     /// It matches at the start of a line or not at all. If not, what does not match at the start is for the engine.
     pub anchored: bool,
 }
 
-/// A set of bytes, and whether only the engine can judge those beyond ASCII.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ByteSet {
-    /// One bit for each byte.
-    members: [u64; 4],
-    /// Some characters beyond ASCII are in the class and some are not.
-    pub mixed: bool,
-}
-
-impl std::fmt::Debug for ByteSet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ascii = |it: &u8| self.contains(*it);
-        let (some, rest) = if (0..128).filter(ascii).count() > 64 { ("^", false) } else { ("", true) };
-        let shown: Vec<u8> = (0..128).filter(|it| self.contains(*it) == rest).collect();
-        write!(f, "[{some}{}]", shown.escape_ascii())?;
-        f.write_str(if self.mixed {
-            "+some"
-        } else if self.contains(0x80) {
-            "+all"
-        } else {
-            ""
-        })
+impl Program {
+    /// How many of its parts are left to one-pass automata.
+    pub fn pieces(&self) -> usize {
+        pieces(&self.steps)
     }
 }
 
-impl ByteSet {
-    const EMPTY: Self = Self { members: [0; 4], mixed: false };
-
-    /// Whether the byte is in the set.
-    pub fn contains(&self, byte: u8) -> bool {
-        self.members[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0
-    }
-
-    fn add(&mut self, byte: u8) {
-        self.members[usize::from(byte >> 6)] |= 1 << (byte & 63);
-    }
-
-    /// The bytes that are not in the set.
-    pub fn outside(&self) -> impl Iterator<Item = u8> {
-        (0..=255).filter(|it| !self.contains(*it))
-    }
-
-    fn of_byte(byte: u8) -> Self {
-        let mut set = Self::EMPTY;
-        set.add(byte);
-        set
-    }
-
-    fn of_class(class: &Class) -> Self {
-        let mut set = Self::EMPTY;
-        match class {
-            Class::Bytes(class) => {
-                for range in class.ranges() {
-                    (range.start()..=range.end()).for_each(|it| set.add(it));
-                }
-            }
-            Class::Unicode(class) => {
-                let mut beyond = 0_u32;
-                for range in class.ranges() {
-                    let (start, end) = (range.start() as u32, range.end() as u32);
-                    (start..=end.min(0x7f)).for_each(|it| set.add(it as u8));
-                    beyond += (end + 1).saturating_sub(start.max(0x80));
-                    // Surrogates are no characters: a range over them counts them, and lines never hold them.
-                    if start < 0xd800 && end > 0xdfff {
-                        beyond -= 0x800;
-                    }
-                }
-                const ALL_BEYOND_ASCII: u32 = 0x11_0000 - 0x800 - 0x80;
-                set.mixed = beyond > 0 && beyond < ALL_BEYOND_ASCII;
-                if beyond > 0 {
-                    (0x80..=0xff).for_each(|it| set.add(it));
-                }
-            }
+fn pieces(steps: &[Step]) -> usize {
+    let of_step = |step: &Step| match step {
+        Step::Piece(_) => 1,
+        Step::Group { steps, .. } => pieces(steps),
+        Step::Choice { branches, otherwise } => {
+            let branches: usize = branches.iter().map(|(_, steps)| pieces(steps)).sum();
+            branches + otherwise.as_deref().map_or(0, pieces)
         }
-        set
-    }
-
-    fn join(&mut self, other: &Self) {
-        self.members.iter_mut().zip(&other.members).for_each(|(mine, its)| *mine |= its);
-        self.mixed |= other.mixed;
-    }
-
-    fn meets(&self, other: &Self) -> bool {
-        self.members.iter().zip(&other.members).any(|(mine, its)| mine & its != 0)
-    }
+        Step::Literal(_) | Step::Bytes { .. } | Step::End => 0,
+    };
+    steps.iter().map(of_step).sum()
 }
 
 /// What can come first where a stretch of the pattern begins.
 #[derive(Clone, Copy)]
-struct First {
-    bytes: ByteSet,
+pub(crate) struct First {
+    pub bytes: ByteSet,
     /// The stretch can be empty. Of what follows a part: the pattern may end there, and anything may come.
-    nullable: bool,
+    pub nullable: bool,
+    /// Whether the stretch can be empty depends on what is around it.
+    looks: bool,
+}
+
+impl First {
+    const NOTHING: Self = Self { bytes: ByteSet::EMPTY, nullable: true, looks: false };
+
+    fn of(bytes: ByteSet) -> Self {
+        Self { bytes, nullable: false, looks: false }
+    }
+
+    /// The stretch is empty, always.
+    pub fn is_nothing(&self) -> bool {
+        self.nullable && !self.looks && self.bytes == ByteSet::EMPTY
+    }
 }
 
 /// Lowers a pattern, or says in words why that is not sound.
@@ -140,20 +95,50 @@ pub(crate) fn lower(pattern: &Hir) -> Result<Program, String> {
         _ => (false, parts),
     };
     // Behind the pattern anything may come.
-    let behind = First { bytes: ByteSet::EMPTY, nullable: true };
-    Ok(Program { steps: sequence(parts, behind)?, anchored })
+    Ok(Program { steps: sequence(parts, First::NOTHING)?, anchored })
+}
+
+/// Neighbouring parts that became one step.
+struct Stretch {
+    step: Step,
+    /// The part behind the last one of these.
+    end: usize,
+    /// What can come first behind them.
+    follow: First,
 }
 
 /// Lowers parts that follow each other; `behind` is what can come after the last one.
 fn sequence(parts: &[Hir], behind: First) -> Result<Vec<Step>, String> {
-    let mut steps = Vec::with_capacity(parts.len());
+    // From the last part to the first one.
+    let mut lowered: Vec<Stretch> = Vec::with_capacity(parts.len());
     let mut follow = behind;
-    for part in parts.iter().rev() {
-        steps.push(step(part, follow)?);
-        follow = before(&first(part)?, &follow);
+    for (nth, part) in parts.iter().enumerate().rev() {
+        let stretch = match step(part, follow) {
+            Ok(step) => Stretch { step, end: nth + 1, follow },
+            Err(why) => one_pass(parts, nth, follow, &mut lowered).ok_or(why)?,
+        };
+        lowered.push(stretch);
+        follow = before(&first(part), &follow);
     }
-    steps.reverse();
-    Ok(steps)
+    Ok(lowered.into_iter().rev().map(|it| it.step).collect())
+}
+
+/// Makes a piece of a part, joined with as few of the stretches behind it as make it one-pass.
+fn one_pass(parts: &[Hir], nth: usize, follow: First, lowered: &mut Vec<Stretch>) -> Option<Stretch> {
+    /// Each is tried, and what is not one-pass without the next few parts hardly ever is with more.
+    const JOINED_MAX: usize = 4;
+    for joined in 0..=lowered.len().min(JOINED_MAX) {
+        let left = lowered.len() - joined;
+        let (end, follow) = match joined {
+            0 => (nth + 1, follow),
+            _ => (lowered[left].end, lowered[left].follow),
+        };
+        if let Some(piece) = Piece::new(&parts[nth..end], &follow) {
+            lowered.truncate(left);
+            return Some(Stretch { step: Step::Piece(Box::new(piece)), end, follow });
+        }
+    }
+    None
 }
 
 fn step(part: &Hir, follow: First) -> Result<Step, String> {
@@ -181,11 +166,14 @@ fn step(part: &Hir, follow: First) -> Result<Step, String> {
 }
 
 fn repetition(it: &regex_syntax::hir::Repetition, whole: &Hir, follow: First) -> Result<Step, String> {
-    let inner = first(&it.sub)?;
+    if follow.nullable && follow.looks {
+        return Err("what follows it looks around itself".into());
+    }
     if !it.greedy && follow.nullable {
         return Err("a lazy repetition stands at its end".into());
     }
     if let HirKind::Class(class) = it.sub.kind() {
+        let inner = first(&it.sub);
         if (it.min, it.max) != (1, Some(1)) && it.max != Some(it.min) && inner.bytes.meets(&follow.bytes) {
             return Err("what may be repeated and what may follow begin alike".into());
         }
@@ -209,7 +197,7 @@ fn choice<'a>(alternatives: impl Iterator<Item = &'a Hir>, follow: First) -> Res
         if !alternative.properties().look_set().is_empty() {
             return Err("an alternative looks around itself".into());
         }
-        let starts = first(alternative)?;
+        let starts = first(alternative);
         let steps = sequence(std::slice::from_ref(alternative), follow)?;
         let reach = before(&starts, &follow);
         // Where anything may follow, an alternative that begins well and ends badly could still give way to another.
@@ -227,42 +215,42 @@ fn choice<'a>(alternatives: impl Iterator<Item = &'a Hir>, follow: First) -> Res
 }
 
 /// What can come first in a part.
-fn first(part: &Hir) -> Result<First, String> {
-    let nothing = First { bytes: ByteSet::EMPTY, nullable: true };
-    Ok(match part.kind() {
+fn first(part: &Hir) -> First {
+    match part.kind() {
+        HirKind::Empty => First::NOTHING,
         // Behind the end of the line nothing comes.
-        HirKind::Look(Look::End) => First { bytes: ByteSet::EMPTY, nullable: false },
-        HirKind::Empty | HirKind::Look(_) => nothing,
-        HirKind::Literal(literal) => First { bytes: ByteSet::of_byte(literal.0[0]), nullable: false },
-        HirKind::Class(class) => First { bytes: ByteSet::of_class(class), nullable: false },
-        HirKind::Capture(capture) => first(&capture.sub)?,
+        HirKind::Look(Look::End) => First::of(ByteSet::EMPTY),
+        HirKind::Look(_) => First { looks: true, ..First::NOTHING },
+        HirKind::Literal(literal) => First::of(ByteSet::of_byte(literal.0[0])),
+        HirKind::Class(class) => First::of(ByteSet::of_class(class)),
+        HirKind::Capture(capture) => first(&capture.sub),
         HirKind::Repetition(it) => {
-            let inner = first(&it.sub)?;
+            let inner = first(&it.sub);
             First { nullable: inner.nullable || it.min == 0, ..inner }
         }
-        HirKind::Concat(parts) => {
-            parts.iter().rev().try_fold(nothing, |follow, it| Ok::<_, String>(before(&first(it)?, &follow)))?
-        }
+        HirKind::Concat(parts) => parts.iter().rev().fold(First::NOTHING, |follow, it| before(&first(it), &follow)),
         HirKind::Alternation(branches) => {
-            let mut all = First { bytes: ByteSet::EMPTY, nullable: false };
+            let mut all = First::of(ByteSet::EMPTY);
             for branch in branches {
-                let branch = first(branch)?;
+                let branch = first(branch);
                 all.bytes.join(&branch.bytes);
                 all.nullable |= branch.nullable;
+                all.looks |= branch.looks;
             }
             all
         }
-    })
+    }
 }
 
 /// What can come first where `part` stands before `follow`.
 fn before(part: &First, follow: &First) -> First {
+    let looks = part.looks || follow.looks;
     if !part.nullable {
-        return *part;
+        return First { looks, ..*part };
     }
     let mut bytes = part.bytes;
     bytes.join(&follow.bytes);
-    First { bytes, nullable: follow.nullable }
+    First { bytes, nullable: follow.nullable, looks }
 }
 
 /// Where characters are counted, each must be one byte (or stop the scanner).

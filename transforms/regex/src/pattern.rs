@@ -1,9 +1,20 @@
 //! A pattern that was compiled while the file was read, so that an error in it has its place there.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// A pattern may be so many bytes long: a hundred times what a log with many fields needs.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
+
+/// Compiled, a pattern may take so many bytes. Counted classes (`\w{1000}`) are what makes a short pattern large, and a
+/// large one slow: the time for a line is bounded by the product of both lengths.
+const COMPILED_BYTES_MAX: usize = 10 << 20;
+
+/// Groups, classes and repetitions may stand within each other so many times.
+const NESTED_MAX: u32 = 250;
 
 /// A regular expression with at least one named group.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,7 +30,8 @@ impl Pattern {
 
     /// The pattern taken apart, with the same rules as the compiled expression.
     pub(crate) fn syntax(&self) -> Hir {
-        regex_syntax::parse(self.0.as_str()).expect("a pattern that compiled can be taken apart")
+        let mut parser = ParserBuilder::new().nest_limit(NESTED_MAX).build();
+        parser.parse(self.0.as_str()).expect("a pattern that compiled can be taken apart")
     }
 }
 
@@ -27,7 +39,11 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let regex = Regex::new(&text).map_err(|error| readable(&text, &error))?;
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(format!("the pattern has {} bytes, of {PATTERN_BYTES_MAX} at most", text.len()));
+        }
+        let limited = RegexBuilder::new(&text).size_limit(COMPILED_BYTES_MAX).nest_limit(NESTED_MAX).build();
+        let regex = limited.map_err(|error| readable(&text, &error))?;
         if regex.capture_names().flatten().next().is_none() {
             return Err("the pattern has no named group: write `(?<name>…)` around what is to become a column".into());
         }

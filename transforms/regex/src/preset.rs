@@ -1,4 +1,6 @@
-//! Records of CloudFront's real-time access logs: values without names, separated by tabs.
+//! Patterns that are ready: for the records of CloudFront's real-time logs, made from the list of their fields, and for
+//! other logs, each in a file of `presets`. Of several patterns for one log the first is for nearly all lines and is
+//! lowered to a scanner; the others are for what clients can do to a line.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::pattern::Pattern;
-use crate::types::Type;
+use forebay_codec::types::Type;
 
 /// A ready pattern with ready types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -19,6 +21,107 @@ pub enum Preset {
     /// another number of values is refused, never shifted. Numbers, times and addresses have their types, texts stay
     /// as they were logged, percent-encoding included.
     CloudfrontRealtime,
+    /// [Access logs](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html)
+    /// of Application Load Balancers, of any generation: the 18 fields of 2016 up to the 33 of 2025, and what will be
+    /// added. The columns are named as AWS names the fields, with `client` and `target` for those with their port.
+    Alb,
+    /// [Server access logs](https://docs.aws.amazon.com/AmazonS3/latest/userguide/LogFormat.html) of S3, of any
+    /// generation: 18 fields, the 27 of today, and what will be added.
+    S3Access,
+    /// nginx' [`combined`](https://nginx.org/en/docs/http/ngx_http_log_module.html#log_format) format, and `main`, which
+    /// its packages set up and which ends with X-Forwarded-For. The columns are named as the variables are. Texts keep
+    /// the escapes of the server.
+    Nginx,
+    /// Apache's [`common`, `combined` and `vhost_combined`](https://httpd.apache.org/docs/2.4/mod/mod_log_config.html#examples)
+    /// formats. Texts keep the escapes of the server; the second field, which is always `-`, is no column.
+    Apache,
+}
+
+/// What a preset stands for.
+pub(crate) struct Ready {
+    pub(crate) patterns: Vec<Pattern>,
+    /// The types of the columns that are more than text.
+    pub(crate) types: BTreeMap<String, Type>,
+    /// How many values a CloudFront record must have.
+    pub(crate) fields: Option<usize>,
+}
+
+/// Makes a preset ready, for these fields of CloudFront's.
+pub(crate) fn ready(preset: Preset, fields: Option<&[String]>) -> Result<Ready, Wrong> {
+    let (patterns, types): (&[&str], _) = match preset {
+        Preset::CloudfrontRealtime => {
+            let fields = in_order(fields)?;
+            let patterns = vec![pattern(&fields)?];
+            return Ok(Ready { patterns, types: types(&fields), fields: Some(fields.len()) });
+        }
+        Preset::Alb => (&[include_str!("presets/alb.regex"), include_str!("presets/alb_escaped.regex")], alb as Kind),
+        Preset::S3Access => {
+            (&[include_str!("presets/s3_access.regex"), include_str!("presets/s3_access_quotes.regex")], s3_access)
+        }
+        Preset::Nginx => (&[include_str!("presets/nginx.regex"), include_str!("presets/nginx_blanks.regex")], nginx),
+        Preset::Apache => (
+            &[
+                include_str!("presets/apache.regex"),
+                include_str!("presets/apache_vhost.regex"),
+                include_str!("presets/apache_vhost_escaped.regex"),
+                include_str!("presets/apache_escaped.regex"),
+            ],
+            apache,
+        ),
+    };
+    if fields.is_some() {
+        return Err(Wrong::new("fields", "`fields` is for `preset = \"cloudfront_realtime\"`"));
+    }
+    let compiled = patterns.iter().map(|it| Pattern::try_from((*it).to_owned()));
+    let patterns = compiled.collect::<Result<Vec<_>, _>>().map_err(|error| Wrong::new("preset", error))?;
+    let columns = patterns.iter().flat_map(|it| it.regex().capture_names().flatten());
+    let types = columns.map(|it| (it.to_owned(), types(it))).collect();
+    Ok(Ready { patterns, types, fields: None })
+}
+
+/// The type of a column.
+type Kind = fn(&str) -> Type;
+
+fn alb(column: &str) -> Type {
+    match column {
+        "time" | "request_creation_time" => Type::Rfc3339,
+        "request_processing_time" | "target_processing_time" | "response_processing_time" => Type::Decimal(6),
+        "elb_status_code" | "target_status_code" => Type::U16,
+        "received_bytes" | "sent_bytes" => Type::I64,
+        _ => Type::Text,
+    }
+}
+
+fn s3_access(column: &str) -> Type {
+    match column {
+        "time" => log_time(),
+        "http_status" => Type::U16,
+        "bytes_sent" | "object_size" | "total_time" | "turn_around_time" => Type::U64,
+        _ => Type::Text,
+    }
+}
+
+fn nginx(column: &str) -> Type {
+    match column {
+        "time_local" => log_time(),
+        "status" => Type::U16,
+        "body_bytes_sent" => Type::U64,
+        _ => Type::Text,
+    }
+}
+
+fn apache(column: &str) -> Type {
+    match column {
+        "time" => log_time(),
+        "status" | "server_port" => Type::U16,
+        "bytes" => Type::U64,
+        _ => Type::Text,
+    }
+}
+
+/// `28/Sep/1970:12:00:00 +0600`.
+fn log_time() -> Type {
+    Type::Strftime("%d/%b/%Y:%H:%M:%S %z".to_owned())
 }
 
 /// The last field of the default list, the end of CloudFront's list before the `cmcd-` fields were added.

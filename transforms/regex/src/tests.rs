@@ -1,11 +1,14 @@
 mod lowering;
+mod presets;
+
+use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
 use forebay_api::{Outputs, TransformConfig, Wrong};
 use forebay_testkit::{Applied, canonical, columns, text};
 use proptest::prelude::*;
 
-use crate::{Regex, convert, preset};
+use crate::{Regex, preset};
 
 fn config(toml: &str) -> Regex {
     toml::from_str(toml).unwrap()
@@ -243,6 +246,39 @@ fn keep() {
     .assert_eq(&show(&applied));
 }
 
+/// Scenario: something behind the transform uses one column, another one, and none; some values are not of their type.
+/// Guarantees: only what is used comes out, and only its values are checked; each time it is said anew. What must come
+/// in is the text and what is carried along.
+#[test]
+fn only_what_is_used_is_built() {
+    let config =
+        config("pattern = '^(?<a>[^ ]*) (?<b>[^ ]*)( (?<c>x|xy))?$'\ntypes = { a = 'u8', b = 'u8' }\nkeep = ['key']");
+    let lines = text("message", ["1 2", "x 3 xy", "4 x", "5"]).column(0).clone();
+    let keys = text("key", ["k1", "k2", "k3", "k4"]).column(0).clone();
+    let input = columns([("message", lines), ("key", keys)]);
+    let mut transform = config.build().unwrap();
+    transform.plan(&input.schema()).unwrap();
+    let mut shown = String::new();
+    for used in [&["b", "key"][..], &["a"], &[]] {
+        let used: BTreeSet<String> = used.iter().map(|it| (*it).to_owned()).collect();
+        let schema = transform.narrow(&used).unwrap();
+        let mut out = Outputs::new(input.num_rows());
+        transform.apply(input.clone(), &mut out).unwrap();
+        let (sent, picked) = &out.sent()[0];
+        assert_eq!(sent.schema(), schema);
+        let names: Vec<&str> = schema.fields().iter().map(|it| it.name().as_str()).collect();
+        let rows = canonical(std::slice::from_ref(sent)).join(" ");
+        let origins = picked.as_ref().unwrap().values().to_vec();
+        shown += &format!("{names:?} {rows} {origins:?}, refused {:?}\n", out.refused());
+    }
+    expect![[r#"
+        ["b", "key"] {"b":2,"key":"k1"} {"b":3,"key":"k2"} [0, 1], refused [(3, "does not match the pattern"), (2, "column `b`: `x` is not a u8")]
+        ["a"] {"a":1} {"a":4} [0, 2], refused [(3, "does not match the pattern"), (1, "column `a`: `x` is not a u8")]
+        [] {} {} {} [0, 1, 2], refused [(3, "does not match the pattern")]
+    "#]].assert_eq(&shown);
+    assert_eq!(transform.uses(), Some(BTreeSet::from(["key".to_owned(), "message".to_owned()])));
+}
+
 /// A record of the year 2020 as documented by AWS, shortened, with the fields of that time.
 const RECORD: &str = "1607374321.541\t192.0.2.183\t0.042\t200\t485\tGET\thttps\twww.example.com\t\
     /i?url=http%253A%252F%252Flocalhost\t745\tEWR52-C4\t6PfZe0cc_AjX==\td111111abcdef8.cloudfront.net\t0.042\t\
@@ -355,6 +391,24 @@ fn wrong() {
         "#]],
         ),
         (
+            &format!("pattern = '(?<a>{})'", "x".repeat(70_000)),
+            expect![[r#"
+                the pattern has 70006 bytes, of 65536 at most
+            "#]],
+        ),
+        (
+            r"pattern = '(?<a>(?:\w{1000}){1000})'",
+            expect![[r#"
+                the compiled pattern would exceed 10485760 bytes
+            "#]],
+        ),
+        (
+            &format!("pattern = '{}(?<a>x){}'", "(".repeat(300), ")".repeat(300)),
+            expect![[r#"
+                not a regular expression: exceed the maximum number of nested parentheses/brackets (250) at `((((((((((((((((((((`
+            "#]],
+        ),
+        (
             "patterns = []",
             expect![[r#"
             patterns: there is no pattern in the list
@@ -397,8 +451,8 @@ fn wrong() {
         (
             "preset = 'cloudfront'",
             expect![[r#"
-            unknown variant `cloudfront`, expected `cloudfront_realtime`
-        "#]],
+                unknown variant `cloudfront`, expected one of `cloudfront_realtime`, `alb`, `s3_access`, `nginx`, `apache`
+            "#]],
         ),
         (
             "preset = 'cloudfront_realtime'\nfields = []",
@@ -486,33 +540,6 @@ fn wrong() {
 }
 
 proptest! {
-    /// Scenario: any number of units of the last digit, written as a decimal.
-    /// Guarantees: it is read back exactly.
-    #[test]
-    fn decimals_are_exact(units in -999_999_999_999_999_999_i64..=999_999_999_999_999_999, digits in 1_u8..=18) {
-        let magnitude = format!("{:0width$}", units.unsigned_abs(), width = usize::from(digits) + 1);
-        let (whole, fraction) = magnitude.split_at(magnitude.len() - usize::from(digits));
-        let text = format!("{}{whole}.{fraction}", if units < 0 { "-" } else { "" });
-        prop_assert_eq!(convert::decimal(&text, digits), Some(units));
-    }
-
-    /// Scenario: any time of CloudFront, written in seconds with three digits behind the point.
-    /// Guarantees: no millisecond is lost, as it would be by way of floating point.
-    #[test]
-    fn milliseconds_are_exact(millis in 0_i64..4_102_444_800_000) {
-        let text = format!("{}.{:03}", millis / 1000, millis % 1000);
-        prop_assert_eq!(convert::epoch_seconds(&text), Some(millis));
-    }
-
-    /// Scenario: any text at all as a number or a time.
-    /// Guarantees: it is read or refused, without a panic.
-    #[test]
-    fn any_text_is_read_or_refused(text in "\\PC*|[-0-9.]{0,30}", digits in 0_u8..=18) {
-        convert::decimal(&text, digits);
-        convert::epoch_seconds(&text);
-        convert::strftime("%d/%b/%Y:%H:%M:%S %z", &text);
-    }
-
     /// Scenario: texts without tabs or newlines, joined as CloudFront joins them.
     /// Guarantees: each comes out as it went in.
     #[test]

@@ -1,4 +1,4 @@
-//! The types that a group can have.
+//! The types that a text can be read as, by the names that stand in a file.
 
 use arrow_schema::{DataType, TimeUnit};
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::convert;
 
-/// The type of a group, by name: `"u16"`, `"decimal:3"`, `"timestamp:%Y-%m-%d %H:%M:%S"`.
+/// The type of a column, by name: `"u16"`, `"decimal:3"`, `"timestamp:%Y-%m-%d %H:%M:%S"`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(with = "String")]
@@ -55,7 +55,7 @@ pub enum Type {
 }
 
 /// The digits of a [`Type::Decimal`]: what fits into 64 bits.
-pub(crate) const DECIMAL_DIGITS: u8 = 18;
+pub const DECIMAL_DIGITS: u8 = 18;
 
 const NAMES: &str = "`text`, `percent_decoded`, `i8`, `i16`, `i32`, `i64`, `u8`, `u16`, `u32`, `u64`, `f32`, `f64`, \
     `decimal:N`, `bool`, `ip`, `timestamp:epoch_s`, `timestamp:epoch_ms`, `timestamp:rfc3339`, `timestamp:FORMAT`";
@@ -110,7 +110,7 @@ fn strftime(format: &str) -> Result<Type, String> {
 
 impl Type {
     /// The Arrow type of the column.
-    pub(crate) fn data_type(&self) -> DataType {
+    pub fn data_type(&self) -> DataType {
         match self {
             Self::Text | Self::PercentDecoded | Self::Ip => DataType::Utf8,
             Self::I8 => DataType::Int8,
@@ -132,7 +132,7 @@ impl Type {
     }
 
     /// What a value of this type is, as in "`abc` is not a u16".
-    pub(crate) fn noun(&self) -> String {
+    pub fn noun(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
             Self::PercentDecoded => "percent-encoded UTF-8".to_owned(),
