@@ -1,8 +1,9 @@
 //! Columns go in, fields come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take;
@@ -15,7 +16,20 @@ use crate::plan::{Filled, Plan, Step, plan};
 /// The transform. Fields are built one after the other: from columns, constants, and then from other fields.
 pub(crate) struct Build {
     config: Ecs,
-    plan: Option<Plan>,
+    plan: Option<Ready>,
+}
+
+/// A plan at work.
+struct Ready {
+    plan: Plan,
+    input: SchemaRef,
+    /// The fields that are built.
+    built: Vec<usize>,
+    /// Those of them that come out.
+    sent: Vec<usize>,
+    output: SchemaRef,
+    /// Constants as long as they were ever needed, by field. Kept for their memory only.
+    constants: Vec<Option<ArrayRef>>,
 }
 
 /// Rows that are refused, each for its first value that does not fit.
@@ -29,20 +43,43 @@ impl Build {
 
 impl Transform for Build {
     fn plan(&mut self, input: &SchemaRef) -> Result<SchemaRef, BoxError> {
-        let plan = self.plan.insert(plan(&self.config, input)?);
-        Ok(plan.output.clone())
+        let plan = plan(&self.config, input)?;
+        let output = plan.output.clone();
+        self.plan = Some(Ready {
+            input: input.clone(),
+            built: (0..plan.fields.len()).collect(),
+            sent: plan.sent.clone(),
+            output: output.clone(),
+            constants: vec![None; plan.fields.len()],
+            plan,
+        });
+        Ok(output)
+    }
+
+    fn uses(&self) -> Option<BTreeSet<String>> {
+        let ready = self.plan.as_ref()?;
+        let columns = ready.plan.uses(&ready.built);
+        Some(columns.into_iter().map(|it| ready.input.field(it).name().clone()).collect())
+    }
+
+    fn narrow(&mut self, used: &BTreeSet<String>) -> Option<SchemaRef> {
+        let ready = self.plan.as_mut()?;
+        let Plan { fields, sent, output, .. } = &ready.plan;
+        let kept: Vec<usize> = (0..sent.len()).filter(|it| used.contains(&fields[sent[*it]].name)).collect();
+        ready.sent = kept.iter().map(|it| sent[*it]).collect();
+        ready.built = ready.plan.behind(&ready.sent);
+        ready.output = Arc::new(output.project(&kept).ok()?);
+        Some(ready.output.clone())
     }
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {
-        let plan = self.plan.as_ref().ok_or("`apply` came before `plan`")?;
+        let ready = self.plan.as_mut().ok_or("`apply` came before `plan`")?;
         let mut refused = RefusedRows::new();
-        let built = built(plan, &rows, &mut refused)?;
-        let columns: Result<Vec<ArrayRef>, &str> = plan
-            .filled
-            .keys()
-            .map(|name| built.get(name.as_str()).cloned().ok_or("a planned field was not built"))
-            .collect();
-        let sent = RecordBatch::try_new(plan.output.clone(), columns?)?;
+        let built = ready.build(&rows, &mut refused)?;
+        let columns: Option<Vec<ArrayRef>> = ready.sent.iter().map(|it| built[*it].clone()).collect();
+        let columns = columns.ok_or("a planned field was not built")?;
+        let length = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let sent = RecordBatch::try_new_with_options(ready.output.clone(), columns, &length)?;
 
         if refused.is_empty() {
             out.send(sent);
@@ -57,40 +94,59 @@ impl Transform for Build {
     }
 }
 
-/// All fields, by name.
-fn built<'a>(
-    plan: &'a Plan,
-    rows: &RecordBatch,
-    refused: &mut RefusedRows,
-) -> Result<BTreeMap<&'a str, ArrayRef>, ArrowError> {
-    let mut built = BTreeMap::new();
-    let each_first = UInt32Array::from(vec![0; rows.num_rows()]);
-    for (name, filled) in &plan.filled {
-        match filled {
-            Filled::Columns(step) => {
-                built.insert(name.as_str(), from_columns(step, rows, refused)?);
-            }
-            Filled::Constant(value) => {
-                built.insert(name.as_str(), take(value, &each_first, None)?);
-            }
-            Filled::Derived(..) => {}
+impl Ready {
+    /// The fields that are needed, each in its place.
+    fn build(&mut self, rows: &RecordBatch, refused: &mut RefusedRows) -> Result<Vec<Option<ArrayRef>>, ArrowError> {
+        let mut fields: Vec<Option<ArrayRef>> = vec![None; self.plan.fields.len()];
+        let mut columns = Columns { rows, plain: vec![None; rows.num_columns()] };
+        for nth in &self.built {
+            fields[*nth] = Some(match &self.plan.fields[*nth].filled {
+                Filled::Columns(step) => from_columns(step, &mut columns, refused)?,
+                Filled::Constant(value) => repeated(value, rows.num_rows(), &mut self.constants[*nth])?,
+                Filled::Derived(derive, from) => {
+                    let inputs: Vec<ArrayRef> = from.iter().filter_map(|it| fields[*it].clone()).collect();
+                    derive(&inputs)
+                }
+            });
         }
+        Ok(fields)
     }
-    for (name, filled) in &plan.filled {
-        if let Filled::Derived(derived, from) = filled {
-            let inputs: Vec<ArrayRef> = from.iter().filter_map(|it| built.get(it).cloned()).collect();
-            built.insert(name.as_str(), (derived.derive)(&inputs));
-        }
-    }
-    Ok(built)
 }
 
-fn from_columns(step: &Step, rows: &RecordBatch, refused: &mut RefusedRows) -> Result<ArrayRef, ArrowError> {
-    let columns = step.columns.iter().map(|it| plain(rows.column(*it), step.logged));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    convert(step.how, step.field, &columns, |row, value| {
-        refused.entry(row).or_insert_with(|| does_not_fit(step, &rows.schema(), value));
+/// The columns of a batch, made [`plain`] where a log's columns become several fields.
+struct Columns<'a> {
+    rows: &'a RecordBatch,
+    plain: Vec<Option<ArrayRef>>,
+}
+
+impl Columns<'_> {
+    fn get(&mut self, column: usize, logged: bool) -> Result<ArrayRef, ArrowError> {
+        if !logged {
+            return plain(self.rows.column(column), false);
+        }
+        if let Some(plain) = &self.plain[column] {
+            return Ok(plain.clone());
+        }
+        let plain = plain(self.rows.column(column), true)?;
+        Ok(self.plain[column].insert(plain).clone())
+    }
+}
+
+fn from_columns(step: &Step, columns: &mut Columns<'_>, refused: &mut RefusedRows) -> Result<ArrayRef, ArrowError> {
+    let inputs = step.columns.iter().map(|it| columns.get(*it, step.logged));
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    convert(step.how, step.field, &inputs, |row, value| {
+        refused.entry(row).or_insert_with(|| does_not_fit(step, &columns.rows.schema(), value));
     })
+}
+
+/// The value so many times, cut from the longest array that was ever asked for.
+fn repeated(value: &ArrayRef, rows: usize, longest: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
+    let enough = match longest.take().filter(|it| it.len() >= rows) {
+        Some(enough) => enough,
+        None => take(value, &UInt32Array::from(vec![0; rows]), None)?,
+    };
+    Ok(longest.insert(enough).slice(0, rows))
 }
 
 fn does_not_fit(step: &Step, input: &Schema, value: &str) -> String {

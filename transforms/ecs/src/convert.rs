@@ -1,27 +1,25 @@
 //! Columns become fields, a whole column at a time.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+pub(crate) mod address;
+mod list;
+mod number;
+mod plain;
+pub(crate) mod request;
+mod text;
+mod time;
+
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, ListBuilder, PrimitiveBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    ArrowPrimitiveType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMillisecondType,
-};
-use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray, StringArray};
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_cast::cast;
-use arrow_cast::display::array_value_to_string;
-use arrow_schema::{ArrowError, DataType, TimeUnit};
-use arrow_select::nullif::nullif;
-use forebay_codec::number::fixed_point;
-use jiff::Timestamp;
-use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
-use percent_encoding::percent_decode_str;
+use arrow_schema::{ArrowError, DataType};
 
+pub(crate) use self::plain::plain;
+use self::request::RequestLine;
 use crate::fields::{Field, FieldType};
+use crate::texts::{Change, changed, rewritten};
 
 /// How columns become a field. Where nothing else is said, one column of text becomes text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +32,22 @@ pub(crate) enum How {
     EpochMillis,
     /// `2024-11-14` and `21:34:06` become a time in UTC.
     DateAndTime,
+    /// `28/Sep/1970:12:00:00 +0600` becomes a time, and RFC 3339 does too.
+    LogTime,
     /// Seconds with a fraction become whole nanoseconds.
     Nanoseconds,
+    /// Milliseconds become whole nanoseconds.
+    NanosecondsOfMillis,
+    /// A number, where a negative one means that there is none.
+    NotNegative,
+    /// A whole number, where none means zero.
+    OrZero,
     /// `HTTPS` becomes `https`.
     Lowercase,
     /// `a%20b` becomes `a b`, decoded once. What is not UTF-8 then stays as it was logged.
     PercentDecoded,
+    /// `a\"b` and `a\x22b` become `a"b`. What is not UTF-8 then stays as it was logged.
+    Unescaped,
     /// `HTTP/2.0` becomes `2.0`.
     HttpVersion,
     /// `TLSv1.2` becomes `tls`.
@@ -54,6 +62,26 @@ pub(crate) enum How {
     BehindQuestionMark,
     /// `192.0.2.1, 192.0.2.2` becomes a list of addresses; what is none is left out.
     Addresses,
+    /// An address, or nothing if it is none.
+    Address,
+    /// A name, or nothing if it is an address.
+    NoAddress,
+    /// `[fe80::1]:443` becomes `fe80::1`; as an address, if the field is one.
+    EndpointHost,
+    /// `[fe80::1]:443` becomes `443`.
+    EndpointPort,
+    /// `GET /i HTTP/1.1` becomes `GET`.
+    RequestMethod,
+    /// `GET /i HTTP/1.1` becomes `/i`.
+    RequestTarget,
+    /// The same, and then [`How::Unescaped`].
+    EscapedRequestTarget,
+    /// `GET /i HTTP/1.1` becomes `1.1`.
+    RequestVersion,
+    /// `Root=1-5833;Self=1-5834` becomes `1-5833`.
+    TraceRoot,
+    /// Text with this between its parts becomes a list of them.
+    ListOf(char),
 }
 
 impl How {
@@ -65,7 +93,10 @@ impl How {
             Self::EpochSeconds | Self::EpochMillis => {
                 is_text(from) || exact || matches!(from, DataType::Timestamp(_, _))
             }
-            Self::Nanoseconds => is_text(from) || exact,
+            Self::LogTime => is_text(from) || matches!(from, DataType::Timestamp(_, _)),
+            Self::Nanoseconds | Self::NanosecondsOfMillis => is_text(from) || exact,
+            Self::NotNegative => is_text(from) || exact || from.is_floating(),
+            Self::OrZero => is_text(from) || from.is_integer(),
             _ => is_text(from),
         }
     }
@@ -74,7 +105,10 @@ impl How {
     pub(crate) fn wanted(self, field: Field) -> &'static str {
         match (self, field.kind) {
             (Self::EpochSeconds | Self::EpochMillis, _) => "text, a whole number, a decimal or a timestamp",
-            (Self::Nanoseconds, _) => "text, a whole number or a decimal",
+            (Self::LogTime, _) => "text or a timestamp",
+            (Self::Nanoseconds | Self::NanosecondsOfMillis, _) => "text, a whole number or a decimal",
+            (Self::NotNegative, _) => "text or a number",
+            (Self::OrZero, _) => "text or a whole number",
             (Self::Copy, FieldType::Long | FieldType::Integer) => "text or a whole number",
             (Self::Copy, FieldType::Double | FieldType::Float | FieldType::ScaledFloat) => "text or a number",
             (Self::Copy, FieldType::Boolean) => "text or a boolean",
@@ -93,7 +127,9 @@ impl How {
             Self::EpochSeconds => "a time in seconds since 1970",
             Self::EpochMillis => "a time in milliseconds since 1970",
             Self::DateAndTime => "a date and a time",
+            Self::LogTime => "a time like `28/Sep/1970:12:00:00 +0600`",
             Self::Nanoseconds => "a number of seconds",
+            Self::NanosecondsOfMillis => "a number of milliseconds",
             _ => field.kind.noun(),
         }
     }
@@ -124,20 +160,7 @@ fn copies(from: &DataType, field: Field) -> bool {
         }
 }
 
-/// Makes plain text of a text column of any kind; other columns stay. In a `logged` column, `-` means null.
-pub(crate) fn plain(column: &ArrayRef, logged: bool) -> Result<ArrayRef, ArrowError> {
-    if !is_text(column.data_type()) {
-        return Ok(column.clone());
-    }
-    let texts = cast(column, &DataType::Utf8)?;
-    if !logged {
-        return Ok(texts);
-    }
-    let dash = BooleanArray::from_unary(texts.as_string::<i32>(), |it| it == "-");
-    if dash.has_true() { nullif(&texts, &dash) } else { Ok(texts) }
-}
-
-/// Converts [`plain`] columns of types that `how` [takes](How::takes). A value that does not fit becomes null and is
+/// Converts [`plain()`] columns of types that `how` [takes](How::takes). A value that does not fit becomes null and is
 /// told to `refuse`, with its row.
 pub(crate) fn convert(
     how: How,
@@ -147,283 +170,94 @@ pub(crate) fn convert(
 ) -> Result<ArrayRef, ArrowError> {
     let first = &columns[0];
     let refuse = &mut refuse;
+    let is_time = matches!(first.data_type(), DataType::Timestamp(_, _));
     Ok(match how {
-        How::Copy if field.list => list(first, field.kind, refuse)?,
+        How::Copy if field.list => list::list(first, field.kind, refuse)?,
         How::Copy => copy(first, field.kind, refuse)?,
-        How::EpochSeconds | How::EpochMillis if matches!(first.data_type(), DataType::Timestamp(_, _)) => time(first)?,
-        How::EpochSeconds => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 3)?.0)),
-        How::EpochMillis => millis(&text(first)?, refuse, |it| in_range(fixed_point(it, 0)?.0)),
-        How::DateAndTime => date_and_time(first.as_string(), columns[1].as_string(), refuse),
-        How::Nanoseconds => nanoseconds(first, refuse)?,
-        How::Lowercase => rewritten(first, |it| Some(it.to_ascii_lowercase().into())),
-        How::PercentDecoded => rewritten(first, |it| Some(percent_decode_str(it).decode_utf8().unwrap_or(it.into()))),
-        How::HttpVersion => rewritten(first, |it| Some(it.strip_prefix("HTTP/").unwrap_or(it).into())),
-        How::TlsProtocol => rewritten(first, |it| Some(tls(it).0.to_ascii_lowercase().into())),
-        How::TlsVersion => rewritten(first, |it| tls(it).1.map(Cow::Borrowed)),
-        How::HostName => rewritten(first, |it| Some(host_name(it).into())),
-        How::BeforeQuestionMark => {
-            rewritten(first, |it| Some(it.split_once('?').map_or(it, |(before, _)| before).into()))
+        How::EpochSeconds | How::EpochMillis | How::LogTime if is_time => time::cast_time(first)?,
+        How::EpochSeconds => time::epoch(&as_text(first)?, 3, refuse),
+        How::EpochMillis => time::epoch(&as_text(first)?, 0, refuse),
+        How::LogTime => time::log_times(first.as_string(), refuse),
+        How::DateAndTime => time::dates_and_times(first.as_string(), columns[1].as_string(), refuse),
+        How::Nanoseconds => number::nanoseconds(first, 9, refuse)?,
+        How::NanosecondsOfMillis => number::nanoseconds(first, 6, refuse)?,
+        How::NotNegative => number::not_negative(&copy(first, FieldType::Double, refuse)?),
+        How::OrZero => number::or_zero(&copy(first, FieldType::Long, refuse)?),
+        // All that is left takes text.
+        _ => from_text(how, field, first.as_string(), columns.get(1), refuse)?,
+    })
+}
+
+fn from_text(
+    how: How,
+    field: Field,
+    texts: &StringArray,
+    second: Option<&ArrayRef>,
+    refuse: &mut impl FnMut(usize, &str),
+) -> Result<ArrayRef, ArrowError> {
+    Ok(match how {
+        How::Lowercase => text::lowercase(texts),
+        How::PercentDecoded => text::percent_decoded(texts),
+        How::Unescaped => text::unescaped(texts),
+        How::HttpVersion => text::http_version(texts),
+        How::TlsProtocol => text::tls_protocol(texts),
+        How::TlsVersion => text::tls_version(texts),
+        How::HostName => text::host_name(texts),
+        How::BeforeQuestionMark => text::before_question_mark(texts),
+        How::BehindQuestionMark => text::behind_question_mark(texts, second),
+        How::TraceRoot => text::trace_root(texts),
+        How::Addresses => address::addresses(texts),
+        How::Address => address::only_addresses(texts),
+        How::NoAddress => address::no_addresses(texts),
+        How::EndpointHost if field.kind == FieldType::Ip => {
+            address::only_addresses(text::endpoint_host(texts).as_string())
         }
-        How::BehindQuestionMark => behind_question_mark(first.as_string(), columns.get(1)),
-        How::Addresses => addresses(first.as_string()),
+        How::EndpointHost => text::endpoint_host(texts),
+        How::EndpointPort => Arc::new(number::parsed::<Int64Type>(texts, refuse, |it| match text::endpoint_port(it) {
+            Some(port) => port.parse().ok().map(Some),
+            None => Some(None),
+        })),
+        How::RequestMethod => changed(texts, |_, it| Change::to_option(RequestLine::of(it).method)),
+        How::RequestTarget => changed(texts, |_, it| Change::to_option(RequestLine::of(it).target)),
+        How::RequestVersion => changed(texts, |_, it| Change::to_option(RequestLine::of(it).version)),
+        How::EscapedRequestTarget => {
+            let targets = changed(texts, |_, it| Change::to_option(RequestLine::of(it).target));
+            text::unescaped(targets.as_string())
+        }
+        How::ListOf(separator) => list::split(texts, separator),
+        // `convert` has done these.
+        _ => copy(&(Arc::new(texts.clone()) as ArrayRef), field.kind, refuse)?,
     })
 }
 
 /// Any value as text.
-fn text(column: &ArrayRef) -> Result<StringArray, ArrowError> {
+fn as_text(column: &ArrayRef) -> Result<StringArray, ArrowError> {
     Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }
 
 fn copy(column: &ArrayRef, kind: FieldType, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
     let texts = column.as_string_opt::<i32>();
     Ok(match (kind, texts) {
-        (FieldType::Ip, Some(texts)) => checked(texts, refuse, address),
-        (FieldType::Long, Some(texts)) => Arc::new(parsed::<Int64Type>(texts, refuse, |it| it.parse().ok())),
-        (FieldType::Integer, Some(texts)) => Arc::new(parsed::<Int32Type>(texts, refuse, |it| it.parse().ok())),
+        (FieldType::Ip, Some(texts)) => rewritten(texts, |row, text, buffer| {
+            address::address(text, buffer).unwrap_or_else(|| {
+                refuse(row, text);
+                Change::Null
+            })
+        }),
+        (FieldType::Long, Some(texts)) => Arc::new(number::whole::<Int64Type>(texts, refuse)),
+        (FieldType::Integer, Some(texts)) => Arc::new(number::whole::<arrow_array::types::Int32Type>(texts, refuse)),
         (FieldType::Double | FieldType::Float | FieldType::ScaledFloat, Some(texts)) => {
-            let finite = |it: &str| it.parse().ok().filter(|it: &f64| it.is_finite());
-            Arc::new(parsed::<Float64Type>(texts, refuse, finite))
+            let finite = |it: &str| it.parse().ok().filter(|it: &f64| it.is_finite()).map(Some);
+            Arc::new(number::parsed::<Float64Type>(texts, refuse, finite))
         }
-        (FieldType::Boolean, Some(texts)) => booleans(texts, refuse),
-        (FieldType::Date, Some(texts)) => {
-            millis(texts, refuse, |it| Some(it.parse::<Timestamp>().ok()?.as_millisecond()))
-        }
+        (FieldType::Boolean, Some(texts)) => number::booleans(texts, refuse),
+        (FieldType::Date, Some(texts)) => time::rfc3339(texts, refuse),
         (_, Some(_)) => column.clone(),
-        (FieldType::Long, None) => narrowed(column, &DataType::Int64, refuse)?,
-        (FieldType::Integer, None) => narrowed(column, &DataType::Int32, refuse)?,
-        (FieldType::Double | FieldType::Float | FieldType::ScaledFloat, None) => floats(column, refuse)?,
+        (FieldType::Long, None) => number::narrowed(column, &DataType::Int64, refuse)?,
+        (FieldType::Integer, None) => number::narrowed(column, &DataType::Int32, refuse)?,
+        (FieldType::Double | FieldType::Float | FieldType::ScaledFloat, None) => number::floats(column, refuse)?,
         (FieldType::Boolean, None) => column.clone(),
-        (FieldType::Date, None) => time(column)?,
+        (FieldType::Date, None) => time::cast_time(column)?,
         (_, None) => cast(column, &DataType::Utf8)?,
     })
-}
-
-/// Casts whole numbers, and refuses those that are too large.
-fn narrowed(column: &ArrayRef, to: &DataType, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
-    let values = cast(column, to)?;
-    refuse_where(column, |row| values.is_null(row), refuse)?;
-    Ok(values)
-}
-
-/// Casts numbers, and refuses whole ones that a double cannot hold and those that are not finite.
-fn floats(column: &ArrayRef, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
-    /// From here on whole numbers may have been rounded.
-    const EXACT_BELOW: f64 = (1_u64 << 53) as f64;
-    let values = cast(column, &DataType::Float64)?;
-    let doubles = values.as_primitive::<Float64Type>();
-    let whole = column.data_type().is_integer();
-    let lost = |row: usize| {
-        let value = doubles.value(row);
-        !value.is_finite() || (whole && value.abs() >= EXACT_BELOW)
-    };
-    refuse_where(column, lost, refuse)?;
-    Ok(values)
-}
-
-fn refuse_where(
-    column: &ArrayRef,
-    lost: impl Fn(usize) -> bool,
-    refuse: &mut impl FnMut(usize, &str),
-) -> Result<(), ArrowError> {
-    for row in (0..column.len()).filter(|row| column.is_valid(*row) && lost(*row)) {
-        refuse(row, &array_value_to_string(column, row)?);
-    }
-    Ok(())
-}
-
-/// Casts times and dates; those without a zone are taken to be in UTC.
-fn time(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let zone = match column.data_type() {
-        DataType::Timestamp(_, zone) => zone.clone(),
-        _ => None,
-    };
-    // The zone stays during the cast, since a cast between zones would move the times.
-    let millis = cast(column, &DataType::Timestamp(TimeUnit::Millisecond, zone))?;
-    Ok(Arc::new(millis.as_primitive::<TimestampMillisecondType>().clone().with_timezone("UTC")))
-}
-
-fn millis(texts: &StringArray, refuse: &mut impl FnMut(usize, &str), read: impl Fn(&str) -> Option<i64>) -> ArrayRef {
-    Arc::new(parsed::<TimestampMillisecondType>(texts, refuse, read).with_timezone("UTC"))
-}
-
-fn date_and_time(dates: &StringArray, times: &StringArray, refuse: &mut impl FnMut(usize, &str)) -> ArrayRef {
-    let mut values = PrimitiveBuilder::<TimestampMillisecondType>::with_capacity(dates.len());
-    for (row, pair) in dates.iter().zip(times).enumerate() {
-        let value = match pair {
-            (Some(date), Some(time)) => instant(date, time),
-            _ => None,
-        };
-        if let ((Some(date), Some(time)), None) = (pair, value) {
-            refuse(row, &format!("{date} {time}"));
-        }
-        values.append_option(value);
-    }
-    Arc::new(values.finish().with_timezone("UTC"))
-}
-
-fn instant(date: &str, time: &str) -> Option<i64> {
-    let moment = Date::from_str(date).ok()?.to_datetime(Time::from_str(time).ok()?);
-    TimeZone::UTC.to_timestamp(moment).ok().map(|it| it.as_millisecond())
-}
-
-fn nanoseconds(column: &ArrayRef, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
-    const DIGITS: u8 = 9;
-    let Some(decimals) = column.as_primitive_opt::<Decimal128Type>() else {
-        return Ok(Arc::new(parsed::<Int64Type>(&text(column)?, refuse, |it| Some(fixed_point(it, DIGITS)?.0))));
-    };
-    let digits = i32::from(DIGITS) - i32::from(decimals.scale());
-    let factor = 10_i128.pow(digits.unsigned_abs());
-    let values: PrimitiveArray<Int64Type> = decimals.unary_opt(|it| {
-        let nanoseconds = if digits < 0 { Some(it / factor) } else { it.checked_mul(factor) };
-        nanoseconds.and_then(|it| i64::try_from(it).ok())
-    });
-    refuse_where(column, |row| values.is_null(row), refuse)?;
-    Ok(Arc::new(values))
-}
-
-/// Milliseconds since 1970, if that is a time of the years -9999 to 9999. Finds seconds and milliseconds mixed up.
-fn in_range(millis: i64) -> Option<i64> {
-    Timestamp::from_millisecond(millis).ok().map(|_| millis)
-}
-
-fn parsed<T: ArrowPrimitiveType>(
-    texts: &StringArray,
-    refuse: &mut impl FnMut(usize, &str),
-    read: impl Fn(&str) -> Option<T::Native>,
-) -> PrimitiveArray<T> {
-    let mut values = PrimitiveBuilder::<T>::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
-        let value = text.and_then(&read);
-        if let (Some(text), None) = (text, value) {
-            refuse(row, text);
-        }
-        values.append_option(value);
-    }
-    values.finish()
-}
-
-fn booleans(texts: &StringArray, refuse: &mut impl FnMut(usize, &str)) -> ArrayRef {
-    let mut values = BooleanBuilder::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
-        let value = text.and_then(|it| it.parse().ok());
-        if let (Some(text), None) = (text, value) {
-            refuse(row, text);
-        }
-        values.append_option(value);
-    }
-    Arc::new(values.finish())
-}
-
-/// Text from text, where not every text will do.
-fn checked<'a>(
-    texts: &'a StringArray,
-    refuse: &mut impl FnMut(usize, &str),
-    read: impl Fn(&'a str) -> Option<Cow<'a, str>>,
-) -> ArrayRef {
-    let mut values = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
-    for (row, text) in texts.iter().enumerate() {
-        let value = text.and_then(&read);
-        if let (Some(text), None) = (text, &value) {
-            refuse(row, text);
-        }
-        values.append_option(value);
-    }
-    Arc::new(values.finish())
-}
-
-/// Text from text, where what has no value is null.
-pub(crate) fn rewritten(column: &dyn Array, write: impl Fn(&str) -> Option<Cow<'_, str>>) -> ArrayRef {
-    let texts = column.as_string::<i32>();
-    let mut values = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
-    for text in texts {
-        values.append_option(text.and_then(&write));
-    }
-    Arc::new(values.finish())
-}
-
-fn address(text: &str) -> Option<Cow<'_, str>> {
-    IpAddr::from_str(text).ok().map(|it| it.to_string().into())
-}
-
-/// Protocol and version of `TLSv1.2` and `SSLv3`.
-fn tls(text: &str) -> (&str, Option<&str>) {
-    match text.find(|it: char| it.is_ascii_digit()) {
-        Some(digit) => (text[..digit].trim_end_matches('v'), Some(&text[digit..])),
-        None => (text, None),
-    }
-}
-
-/// A host without its port. An IPv6 address keeps its brackets.
-fn host_name(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|it| it.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
-fn behind_question_mark(uris: &StringArray, queries: Option<&ArrayRef>) -> ArrayRef {
-    let queries = queries.map(|it| it.as_string::<i32>());
-    let behind = uris.iter().enumerate().map(|(row, uri)| {
-        let own = uri.and_then(|it| it.split_once('?')).map(|(_, query)| query);
-        own.or_else(|| queries.filter(|it| it.is_valid(row)).map(|it| it.value(row)))
-    });
-    Arc::new(StringArray::from_iter(behind))
-}
-
-/// The addresses of X-Forwarded-For, where anybody may write anything: with blanks, with ports, and with nonsense.
-fn addresses(texts: &StringArray) -> ArrayRef {
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    for text in texts {
-        let mut found = false;
-        for item in text.into_iter().flat_map(|it| it.split(',')) {
-            let decoded = percent_decode_str(item).decode_utf8_lossy();
-            let item = decoded.trim();
-            let with_port = || SocketAddr::from_str(item).map(|it| it.ip());
-            if let Ok(address) = IpAddr::from_str(item).or_else(|_| with_port()) {
-                lists.values().append_value(address.to_string());
-                found = true;
-            }
-        }
-        lists.append(found);
-    }
-    Arc::new(lists.finish())
-}
-
-/// Lists of text, from lists, or each of one value.
-fn list(column: &ArrayRef, kind: FieldType, refuse: &mut impl FnMut(usize, &str)) -> Result<ArrayRef, ArrowError> {
-    let mut lists = ListBuilder::new(StringBuilder::new());
-    let mut append = |row: usize, is_list: bool, values: &mut dyn Iterator<Item = &str>| {
-        for text in values {
-            match item(text, kind) {
-                Some(text) => lists.values().append_value(text),
-                None => refuse(row, text),
-            }
-        }
-        lists.append(is_list);
-    };
-    if let DataType::List(_) | DataType::LargeList(_) = column.data_type() {
-        let many = cast(column, &Field { kind: FieldType::Keyword, list: true }.data_type())?;
-        let many = many.as_list::<i32>();
-        let texts = many.values().as_string::<i32>();
-        for (row, ends) in many.value_offsets().windows(2).enumerate() {
-            let items = (ends[0] as usize..ends[1] as usize).filter(|it| many.is_valid(row) && texts.is_valid(*it));
-            append(row, many.is_valid(row), &mut items.map(|it| texts.value(it)));
-        }
-    } else {
-        for (row, text) in text(column)?.iter().enumerate() {
-            append(row, text.is_some(), &mut text.into_iter());
-        }
-    }
-    Ok(Arc::new(lists.finish()))
-}
-
-fn item(text: &str, kind: FieldType) -> Option<Cow<'_, str>> {
-    match kind {
-        FieldType::Ip => address(text),
-        _ => Some(text.into()),
-    }
 }

@@ -117,8 +117,15 @@ pub(crate) struct Fields<'a> {
 impl Fields<'_> {
     /// The field of this name, if there is one that a column can become.
     pub(crate) fn get(&self, name: &str) -> Option<Field> {
-        let own = self.custom.get(name).copied().or_else(|| mapping::own_field(name));
-        own.map(|kind| Field { kind, list: false }).or_else(|| ECS.get(name).copied().flatten())
+        let custom = self.custom.get(name).map(|kind| Field { kind: *kind, list: false });
+        custom.or_else(|| mapping::own_field(name)).or_else(|| ECS.get(name).copied().flatten())
+    }
+
+    /// All names.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = mapping::own_fields().chain(ECS.keys().copied()).collect();
+        names.extend(self.custom.keys().map(String::as_str));
+        names
     }
 
     /// The field of this name, or what is wrong with naming it at `key`.
@@ -132,10 +139,7 @@ impl Fields<'_> {
         }
         let wrong = Wrong::new(key, format!("ECS {VERSION} has no field `{name}`"))
             .hint(format!("a field of your own needs a type: `custom = {{ \"{name}\" = \"keyword\" }}`"));
-        let own = self.custom.keys().map(String::as_str);
-        let mut known: Vec<&str> = mapping::own_fields().chain(ECS.keys().copied()).collect();
-        known.extend(own);
-        Err(match nearest(name, known) {
+        Err(match nearest(name, self.names()) {
             Some(near) => wrong.label(format!("did you mean `{near}`?")),
             None => wrong,
         })

@@ -6,6 +6,7 @@ mod derive;
 mod fields;
 mod mapping;
 mod plan;
+mod texts;
 
 #[cfg(test)]
 mod tests;
@@ -23,11 +24,16 @@ pub use crate::mapping::Mapping;
 /// Turns columns into fields of the Elastic Common Schema (ECS) 9.4.0, each with the type that ECS gives it.
 ///
 /// ```toml
+/// [transforms.parse]
+/// type = "regex"
+/// inputs = ["logs"]
+/// preset = "alb"
+///
 /// [transforms.event]
 /// type = "ecs"
 /// inputs = ["parse"]
-/// mapping = "cloudfront_realtime"
-/// constants = { "event.dataset" = "cdn" }
+/// mapping = "alb"
+/// constants = { "event.dataset" = "shop" }
 /// ```
 ///
 /// Which column becomes which field is said, in this order, by `map`, by `mapping`, and by the column's own name if
@@ -50,15 +56,31 @@ pub use crate::mapping::Mapping;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ecs {
-    /// A ready mapping of all columns of a known log: `"cloudfront_realtime"` or `"cloudfront_standard"`. Default: none.
+    /// A ready mapping of all columns of a known log: `"cloudfront_realtime"`, `"cloudfront_standard"`, `"alb"`,
+    /// `"s3_access"`, `"nginx"` or `"apache"`. Default: none.
     ///
-    /// Where the columns that they need are there, it also gives `event.id`, `event.outcome` (failure from 400 on, and
-    /// for status 000, which CloudFront logs when the viewer left first), `network.type`, `related.hosts`, `related.ip`,
-    /// and `url.domain`, `url.extension`, `url.full` and `url.scheme`; and always `cloud.provider`, `event.category`,
-    /// `event.kind` and `event.type`. In columns of text, `-` means that there is no value.
+    /// The columns are those that the preset of the same name of the `regex` transform gives; those of CloudFront's
+    /// standard logs are named by the files themselves, be they W3C, JSON or Parquet. Columns may be missing; what
+    /// needs them is then missing too. In columns of text, `-` means that there is no value.
     ///
-    /// Give texts as CloudFront logged them: the user agent is percent-decoded here, once, and would be decoded twice if
-    /// the columns came decoded. All other texts stay as they were logged.
+    /// Where the columns that they need are there, a mapping also gives fields that follow from them:
+    ///
+    /// | field | from |
+    /// |--|--|
+    /// | `event.outcome` | `failure` from status 400 on, for 000 (the viewer left before CloudFront answered), and for any error code of S3; else `success` |
+    /// | `event.duration` | whole nanoseconds, without floating point; for `alb` from `event.start` to `event.end` |
+    /// | `event.id` | the request's id |
+    /// | `http.request.method`, `http.version`, `url.original` | the request line; what is no request line is `url.original` as a whole |
+    /// | `url.path`, `url.query`, `url.extension` | the request's target; the query is empty where nothing follows the `?` |
+    /// | `url.scheme`, `url.domain`, `url.port`, `url.full` | the protocol and the host that was asked for, or a target that is a whole URL |
+    /// | `network.type` | `ipv4` or `ipv6` |
+    /// | `related.ip`, `related.hosts`, `related.user` | all that occur in the row, each once |
+    ///
+    /// and always `event.category`, `event.kind`, `event.type`, and of AWS' logs `cloud.provider`. There is no
+    /// `url.registered_domain`: it needs the list of public suffixes, which changes every week.
+    ///
+    /// Give texts as they were logged: CloudFront's user agents are percent-decoded here, once, and the escapes of
+    /// nginx and Apache (`\"`, `\x22`) undone. All other texts stay as they were logged.
     pub mapping: Option<Mapping>,
 
     /// Fields for columns, for example `{ status = "http.response.status_code" }`. A column that stands here goes only
@@ -72,7 +94,7 @@ pub struct Ecs {
     pub constants: BTreeMap<String, String>,
 
     /// Fields that ECS does not know, with their type: `{ "shop.cart" = "keyword" }`. Default: none; the fields under
-    /// `aws.cloudfront.` that the mappings fill are known.
+    /// `aws.` that the mappings fill are known.
     #[serde(default)]
     pub custom: BTreeMap<String, FieldType>,
 

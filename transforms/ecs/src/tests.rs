@@ -1,6 +1,11 @@
+mod addresses;
+mod alb;
 mod cloudfront;
+mod columns;
 mod own;
+mod s3_access;
 mod values;
+mod web;
 
 use std::sync::Arc;
 

@@ -222,3 +222,21 @@ fn typed_columns() {
         {"@timestamp":"2020-12-07T20:52:01.541Z","aws.cloudfront.origin_fbl":0.251,"event.duration":42000000,"event.outcome":"failure","http.response.bytes":485}
         {"@timestamp":"2020-12-07T20:52:01Z","aws.cloudfront.origin_fbl":null,"event.duration":1500000000,"event.outcome":"failure","http.response.bytes":9223372036854775807}"#]].assert_eq(&canonical(&[typed.sent.project(&indices).unwrap()]).join("\n"));
 }
+
+/// Scenario: one request as the second version of standard logging writes it: as JSON, whose values are all text, under
+/// the names of the first version, and as Parquet, under names with underscores.
+/// Guarantees: the same fields come out, as from a file of the first version with the more exact time.
+#[test]
+fn standard_logging_v2() {
+    let row = "2024-11-14 | 21:34:06 | SOF50-P2 | 16509 | 1731620046814 | 0.251 | 0.252 | d111111abcdef8.cloudfront.net | \
+        examplecookie=value | www.example.com | 000 | Mozilla/5.0%20(X11) | - | DE | *";
+    let json = "date | time | x-edge-location | asn | timestamp(ms) | origin-fbl | origin-lbl | cs(Host) | cs(Cookie) | \
+        x-host-header | sc-status | cs(User-Agent) | cs(Referer) | c-country | cache-behavior-path-pattern";
+    let parquet = "date | time | x_edge_location | asn | timestamp_ms | origin_fbl | origin_lbl | cs_host | cs_cookie | \
+        x_host_header | sc_status | cs_user_agent | cs_referer | c_country | cache_behavior_path_pattern";
+    let [json, parquet] =
+        [json, parquet].map(|names| transform("mapping = 'cloudfront_standard'", table([names, row])));
+    assert_eq!(json, parquet);
+    let rows = canonical(&[json.sent]).join("\n");
+    expect![[r#"{"@timestamp":"2024-11-14T21:34:06.814Z","aws.cloudfront.cache_behavior_path_pattern":"*","aws.cloudfront.cookies":"examplecookie=value","aws.cloudfront.domain":"d111111abcdef8.cloudfront.net","aws.cloudfront.edge_location":"SOF50-P2","aws.cloudfront.origin_fbl":0.251,"aws.cloudfront.origin_lbl":0.252,"cloud.provider":"aws","destination.address":"www.example.com","destination.domain":"www.example.com","ecs.version":"9.4.0","event.category":["web"],"event.kind":"event","event.outcome":"failure","event.type":["access"],"http.request.referrer":null,"http.response.status_code":0,"related.hosts":["www.example.com","d111111abcdef8.cloudfront.net"],"source.as.number":16509,"source.geo.country_iso_code":"DE","url.domain":"www.example.com","user_agent.original":"Mozilla/5.0 (X11)"}"#]].assert_eq(&rows);
+}

@@ -143,23 +143,47 @@ fn overrides() {
     );
 }
 
+/// Scenario: a field of a mapping, from which others follow, is declared with another type.
+/// Guarantees: it has that type, and nothing follows from it.
+#[test]
+fn another_type() {
+    check_some(
+        "mapping = 'cloudfront_realtime'\ncustom = { 'aws.cloudfront.domain' = 'long' }",
+        table(["cs-host | x-host-header", "www.example.com | 17"]),
+        &["aws.cloudfront.domain", "related.hosts"],
+        expect![[r#"
+            0 {"aws.cloudfront.domain":17,"related.hosts":["www.example.com"]}
+        "#]],
+    );
+}
+
 /// Scenario: every row of the mappings.
-/// Guarantees: it fills a field that there is, from text of the log, and every field of CloudFront is mapped.
+/// Guarantees: it fills a field that there is, from text of the log; what follows from fields follows from such that
+/// the mapping fills, and stands behind them; every field of CloudFront is mapped.
 #[test]
 fn mappings_are_whole() {
     let fields = Fields { custom: &Default::default() };
-    for (mapping, logged) in
-        [(Mapping::CloudfrontRealtime, REALTIME_FIELDS), (Mapping::CloudfrontStandard, STANDARD_FIELDS)]
-    {
+    for mapping in Mapping::ALL {
         for row in mapping.rows() {
             let field = fields.named("mapping", row.field).unwrap();
             assert!(row.how.takes(&arrow_schema::DataType::Utf8, field), "{row:?}");
         }
+        let mut filled: Vec<&str> = mapping.rows().iter().map(|it| it.field).collect();
+        for derived in mapping.derived() {
+            fields.named("mapping", derived.field).unwrap();
+            let from = derived.from.present(|it| filled.contains(&it));
+            assert!(from.is_some(), "{mapping:?}: nothing fills `{}`", derived.field);
+            filled.push(derived.field);
+        }
+        for (name, _) in mapping.constants() {
+            fields.named("mapping", name).unwrap();
+        }
+    }
+    for (mapping, logged) in
+        [(Mapping::CloudfrontRealtime, REALTIME_FIELDS), (Mapping::CloudfrontStandard, STANDARD_FIELDS)]
+    {
         let unmapped = logged.iter().find(|it| !mapping.rows().iter().any(|row| row.columns.contains(it)));
         assert_eq!(unmapped, None);
-    }
-    for derived in crate::derive::DERIVED {
-        fields.named("mapping", derived.field).unwrap();
     }
 }
 
@@ -251,17 +275,17 @@ fn wrong() {
             "map = { status = 'event.code' }",
             input(),
             expect![[r#"
-            unmapped: columns `timestamp`, `other` would become no field
-              -
-              name the field in `map` (and declare it in `custom` if ECS does not know it), or set `unmapped = "ignore"`
-        "#]],
+                unmapped: columns `timestamp`, `other` would become no field
+                  is `timestamp` meant to be `@timestamp`?
+                  name the field in `map` (and declare it in `custom` if ECS does not know it), or set `unmapped = "ignore"`
+            "#]],
         ),
         (
             "map = { status = 'event.code', other = 'event.id' }",
             input(),
             expect![[r#"
                 unmapped: column `timestamp` would become no field
-                  -
+                  is `timestamp` meant to be `@timestamp`?
                   name the field in `map` (and declare it in `custom` if ECS does not know it), or set `unmapped = "ignore"`
             "#]],
         ),
@@ -269,8 +293,8 @@ fn wrong() {
             "mapping = 'cloudfront'",
             input(),
             expect![[r#"
-            unknown variant `cloudfront`, expected `cloudfront_realtime` or `cloudfront_standard`
-        "#]],
+                unknown variant `cloudfront`, expected one of `cloudfront_realtime`, `cloudfront_standard`, `alb`, `s3_access`, `nginx`, `apache`
+            "#]],
         ),
         (
             "mapping = 'cloudfront_realtime'",
@@ -283,11 +307,20 @@ fn wrong() {
         ),
         (
             "mapping = 'cloudfront_realtime'",
+            table(["c-ip | note | sc-staus", "1 | 2 | 3"]),
+            expect![[r#"
+            unmapped: columns `note`, `sc-staus` would become no field
+              is `sc-staus` meant to be `sc-status`?
+              name the field in `map` (and declare it in `custom` if ECS does not know it), or set `unmapped = "ignore"`
+        "#]],
+        ),
+        (
+            "mapping = 'cloudfront_realtime'",
             table(["message", "x"]),
             expect![[r#"
                 mapping: the input has none of the columns that `cloudfront_realtime` maps
                   -
-                  the columns are message
+                  the columns are message; `type = "regex"` with `preset = "cloudfront_realtime"` before it gives others
             "#]],
         ),
         (
