@@ -1,66 +1,95 @@
 //! The task after a crash: reads exactly the spans that are asked for.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use forebay_api::{BoxError, Partition, Span};
+use async_trait::async_trait;
+use forebay_api::{BoxError, Partition, Position, Read, Source, Span};
+use tokio::task::JoinHandle;
+use tokio_util::sync::DropGuard;
 
-use crate::directory::{Directory, OpenFile};
-use crate::object::Object;
-use crate::read::{Current, Opener, Step};
+use crate::decode::{Current, Decoder};
+use crate::letter::Letter;
+use crate::store::{Body, Store};
 
+/// Spans, in their order.
 pub struct Replay {
-    opener: Opener,
-    spans: VecDeque<Span>,
+    store: Arc<dyn Store>,
+    decoder: Decoder,
+    due: VecDeque<Run>,
+    /// Objects that are opened before it is their turn.
+    opening: VecDeque<(Run, Opening)>,
     current: Option<Current>,
+    _stop: DropGuard,
+}
+
+type Opening = JoinHandle<Result<Box<dyn Body>, BoxError>>;
+
+/// Spans of one partition that follow each other: reading on where one has ended saves passing over the rows before it
+/// once more.
+struct Run {
+    partition: Partition,
+    from: Position,
+    stops: Vec<Position>,
 }
 
 impl Replay {
-    pub fn new(opener: Opener, spans: Vec<Span>) -> Self {
-        Self { opener, spans: spans.into(), current: None }
+    pub fn new(store: Arc<dyn Store>, decoder: Decoder, spans: Vec<Span>, stop: DropGuard) -> Self {
+        let mut due: VecDeque<Run> = VecDeque::new();
+        for Span { partition, from, to } in spans {
+            match due.back_mut() {
+                Some(run) if run.partition == partition && run.stops.last() == Some(&from) => run.stops.push(to),
+                _ => due.push_back(Run { partition, from, stops: vec![to] }),
+            }
+        }
+        Self { store, decoder, due, opening: VecDeque::new(), current: None, _stop: stop }
     }
 
-    pub fn step(&mut self) -> Result<Step, BoxError> {
-        let Some(span) = self.spans.front_mut() else {
-            return Ok(Step::Ended);
-        };
-        // Reading on where the last read ended saves passing over the lines before it once more.
-        let current = match &mut self.current {
-            Some(current) if current.place() == (&span.partition, span.from.clone()) => current,
-            _ => {
-                let (object, file) = wanted(&self.opener.directory, &span.partition)?;
-                self.current.insert(self.opener.open(object, file, &span.from)?)
-            }
-        };
-        let Some(read) = current.next(&self.opener.directory, &span.to)? else {
-            return Err(format!("{span} was to be read again, but nothing is there").into());
-        };
-        if read.span.to < span.to {
-            span.from = read.span.to.clone();
-        } else {
-            self.spans.pop_front();
+    /// Begins to open what comes next.
+    fn open_ahead(&mut self) {
+        while self.opening.len() < self.store.ahead().objects
+            && let Some(run) = self.due.pop_front()
+        {
+            let (store, partition) = (self.store.clone(), run.partition.clone());
+            let opening = async move {
+                let object = store.object(&partition);
+                let object = object.ok_or_else(|| format!("`{partition}` is not an object of this source"))?;
+                store.reopen(&object).await
+            };
+            // A refusal has nothing to open, but it waits for its turn like any other.
+            self.opening.push_back((run, tokio::spawn(opening)));
         }
-        Ok(Step::Read(read))
     }
 }
 
-/// The object of a partition, which must be what it was, and its file.
-fn wanted(directory: &Directory, partition: &Partition) -> Result<(Object, OpenFile), BoxError> {
-    let object = Object::of(partition).ok_or_else(|| format!("`{partition}` is not an object of this source"))?;
-    let path = directory.path(&object.key);
-    let what = match directory.open(&object.key)? {
-        Some(mut file) => {
-            if file.content()? == object.content {
-                return Ok((object, file));
+#[async_trait]
+impl Source for Replay {
+    async fn next(&mut self) -> Result<Option<Read>, BoxError> {
+        loop {
+            if let Some(current) = &mut self.current {
+                match current.next().await {
+                    Some(read) => return Ok(Some(read?)),
+                    None => self.current = None,
+                }
             }
-            "was changed"
+            self.open_ahead();
+            let Some((run, opening)) = self.opening.pop_front() else {
+                return Ok(None);
+            };
+            if let Some(letter) = Letter::of(&run.partition) {
+                opening.abort();
+                return Ok(Some(letter.read(self.decoder.layout.schema().clone())));
+            }
+            let body = opening.await??;
+            self.current = Some(self.decoder.begin(run.partition, body, &run.from, run.stops)?);
         }
-        None => "is gone",
-    };
-    Err(format!(
-        "`{}` {what}, but rows of it are on their way to a sink and must be read again: \
-         put the file back whose XXH3-128 hash is {}",
-        path.display(),
-        object.content.etag,
-    )
-    .into())
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        for (_, opening) in &self.opening {
+            opening.abort();
+        }
+    }
 }

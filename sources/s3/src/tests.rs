@@ -1,22 +1,52 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arrow_array::cast::AsArray;
-use expect_test::{Expect, expect};
+use expect_test::Expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use forebay_api::{BoxError, Partition, Position, Read, Resume, SourceConfig, Span, Wrong};
+use forebay_api::{BoxError, Read, Resume, Source, SourceConfig};
+use forebay_testkit::services::{ACCESS_KEY, S3Server, SECRET_KEY};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::S3;
-use crate::object::Object;
+
+mod file;
+mod ledger;
+mod local;
+mod messages;
+mod notified;
+mod remote;
+mod trouble;
+
+/// Longer than anything may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(path: &Path, more: &[(&str, &str)]) -> S3 {
-    let keys = [("path", path.to_str().unwrap())].into_iter().chain(more.iter().copied());
-    let keys = keys.map(|(key, value)| (key.to_owned(), value.into())).collect();
-    serde_json::from_value(serde_json::Value::Object(keys)).unwrap()
+    let keys = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    configured(path.to_str().unwrap(), Value::Object(keys))
+}
+
+/// The source of `path` with more keys.
+fn configured(path: &str, more: Value) -> S3 {
+    let mut keys = json!({ "path": path });
+    keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(keys).unwrap()
+}
+
+/// The next read, which comes within [`PATIENCE`].
+async fn next(source: &mut dyn Source) -> Option<Read> {
+    let next = tokio::time::timeout(PATIENCE, source.next()).await;
+    next.unwrap_or_else(|_| panic!("nothing for {PATIENCE:?}")).unwrap()
+}
+
+/// The rows of reads that have one column of text.
+fn messages(reads: &[Read]) -> Vec<String> {
+    let texts = reads.iter().flat_map(|it| it.rows.column(0).as_string::<i32>().iter().flatten());
+    texts.map(str::to_owned).collect()
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -69,285 +99,31 @@ async fn failure(config: &S3, resume: Resume) -> String {
     found.unwrap_err().to_string()
 }
 
-/// Scenario: a source over objects of every kind: plain, compressed, damaged, empty, with refused lines.
-/// Guarantees: it keeps the contract of a source, in both formats.
-#[tokio::test]
-async fn conformance() {
-    let many: String = (0..9000).map(|it| format!("row {it}\n")).collect();
-    let directory = bucket(&[
-        ("2026/11/a.log", b"one\n\xff\n\nfour"),
-        ("2026/11/b.gz", &[gzip("five\nsix"), gzip("\nseven\n")].concat()),
-        ("2026/11/damaged.gz", &gzip(&many)[..9000]),
-        ("2026/12/empty", b""),
-        ("many", many.as_bytes()),
-    ]);
-    forebay_testkit::source(&config(directory.path(), &[])).await;
-
-    let directory = bucket(&[
-        ("a", b"#Version: 1.0\n#Fields: date time\nd1\tt1\nd2\n#Fields: time\nt3\n"),
-        ("b.gz", &gzip("early\n#Fields: date secret\nd\ts\n")),
-    ]);
-    forebay_testkit::source(&config(directory.path(), &[("format", "w3c")])).await;
-}
-
-/// Scenario: a tree of files of which some are not meant, and a link.
-/// Guarantees: the objects come sorted by key; hidden and unfinished ones and directories behind links are passed over.
-#[tokio::test]
-async fn keys() {
-    let directory = bucket(&[
-        ("b/1", b"b1\n"),
-        ("b.1", b"b.1\n"),
-        ("a", b"a\n"),
-        ("b/2.tmp", b"unfinished"),
-        ("b/.hidden", b"hidden"),
-        ("_temporary/c", b"hidden"),
-        ("empty", b""),
-    ]);
-    std::os::unix::fs::symlink("a", directory.path().join("c")).unwrap();
-    std::os::unix::fs::symlink(".", directory.path().join("circle")).unwrap();
-    std::os::unix::fs::symlink("nowhere", directory.path().join("dangling")).unwrap();
-    check(
-        &config(directory.path(), &[]),
-        expect![[r#"
-        a (start..end] a
-        b.1 (start..end] b.1
-        b/1 (start..end] b1
-        c (start..end] a
-        empty (start..end] 
-    "#]],
-    )
-    .await;
-    let url = format!("file://{}", directory.path().to_str().unwrap().replace('t', "%74"));
-    check(
-        &config(Path::new(&url), &[("include", "a")]),
-        expect![[r#"
-        a (start..end] a
-    "#]],
-    )
-    .await;
-    check(
-        &config(directory.path(), &[("include", "b*")]),
-        expect![[r#"
-            b.1 (start..end] b.1
-        "#]],
-    )
-    .await;
-    check(
-        &config(directory.path(), &[("include", "{a,b/**}")]),
-        expect![[r#"
-            a (start..end] a
-            b/1 (start..end] b1
-        "#]],
-    )
-    .await;
-}
-
-/// Scenario: damaged objects stand between good ones.
-/// Guarantees: the rows before the damage are read, one refusal stands for the rest, and the others are read on.
-#[tokio::test]
-async fn damage() {
-    let whole = gzip("one\ntwo\nthree\n");
-    let bomb = gzip(&format!("first\n{}", "0".repeat(4 << 20)));
-    let directory = bucket(&[
-        ("1-good", b"fine\n"),
-        ("2-cut.gz", &whole[..whole.len() - 12]),
-        ("3-large", b"a line of text\n"),
-        ("4-bomb.gz", &bomb),
-        ("5-good.gz", &whole),
-    ]);
-    let config = config(directory.path(), &[("object_bytes_max", "2MiB"), ("line_bytes_max", "10B")]);
-    let mut reads = forebay_testkit::read(&config, Resume::start()).await;
-    for refusal in reads.iter_mut().flat_map(|it| &mut it.refused) {
-        refusal.payload.truncate(20);
+/// An S3 server with a bucket `logs` of these objects.
+fn server(objects: &[(&str, &[u8])]) -> S3Server {
+    let server = S3Server::start();
+    server.create_bucket("logs");
+    for (key, bytes) in objects {
+        put_into(&server, key, bytes);
     }
-    expect![[r#"
-        1-good (start..end] fine
-        2-cut.gz (start..end] one two
-          refused 3 "thr": the rest of the object, from here on, could not be read: the gzip data ends too early, after 22 bytes
-        3-large (start..end] 
-          refused 1 "a line of text": it has 14 bytes, more than the 10 of `line_bytes_max`
-        4-bomb.gz (start..end] first
-          refused 2 "00000000000000000000": the rest of the object, from here on, could not be read: it grows more than 1000 times when decompressed, at byte 1177: this is not data, but a bomb
-        5-good.gz (start..end] one two three
-    "#]].assert_eq(&shown(&reads));
+    server
 }
 
-/// Scenario: rows were read, then files are touched, copied over with the same content, rewritten, and added before.
-/// Guarantees: only content decides: the same is not read again, another is another object, and late keys are read.
-#[tokio::test]
-async fn identity() {
-    let directory = bucket(&[("b", b"one\ntwo\n"), ("c", b"three\n")]);
-    let config = config(directory.path(), &[]);
-    let reads = forebay_testkit::read(&config, Resume::start()).await;
-    expect!["b@c796d15e493d134d5d953b5446c61440:8"].assert_eq(reads[0].span.partition.as_str());
-    let after = reads.iter().map(|it| (it.span.partition.clone(), it.span.to.clone())).collect();
-
-    fs::File::open(directory.path().join("b")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    put(&directory, "c", b"three\nfour\n");
-    put(&directory, "a", b"zero\n");
-    let reads = forebay_testkit::read(&config, Resume::After(after)).await;
-    expect![[r#"
-        a (start..end] zero
-        c (start..end] three four
-    "#]]
-    .assert_eq(&shown(&reads));
+/// Puts an object into the bucket `logs`.
+fn put_into(server: &S3Server, key: &str, bytes: &[u8]) {
+    let path = server.directory().join("logs").join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
-/// Scenario: a source polls while objects come, change and go.
-/// Guarantees: new objects are read soon, those that were read are not, and it does not end.
-#[tokio::test]
-async fn poll() {
-    let directory = bucket(&[("b", b"one\n")]);
-    let config = config(directory.path(), &[("poll", "5ms")]);
-    let mut source = config.open(Resume::start()).await.unwrap();
-    let mut read = async || shown(&[source.next().await.unwrap().unwrap()]);
-    assert_eq!(read().await, "b (start..end] one\n");
-    put(&directory, ".a", b"two\n");
-    fs::rename(directory.path().join(".a"), directory.path().join("a")).unwrap();
-    assert_eq!(read().await, "a (start..end] two\n");
-    fs::remove_file(directory.path().join("a")).unwrap();
-    put(&directory, ".b", b"one\ntwo\n");
-    fs::rename(directory.path().join(".b"), directory.path().join("b")).unwrap();
-    assert_eq!(read().await, "b (start..end] one two\n");
-    // The same as before: known.
-    put(&directory, ".a", b"two\n");
-    fs::rename(directory.path().join(".a"), directory.path().join("a")).unwrap();
-    let more = tokio::time::timeout(Duration::from_millis(100), source.next()).await;
-    assert!(more.is_err(), "{more:?}");
+/// The table `aws` for a server of the tests.
+fn aws(endpoint: &str) -> Value {
+    json!({ "region": "us-east-1", "endpoint": endpoint, "access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY })
 }
 
-/// Scenario: what a delivery holds must be read again, but the object is gone, changed, or never was one.
-/// Guarantees: an error that names the file, and says what to do.
-#[tokio::test]
-async fn replay_of_what_is_gone() {
-    let directory = bucket(&[("a", b"one\ntwo\n"), ("b", b"three\n")]);
-    let config = config(directory.path(), &[]);
-    let reads = forebay_testkit::read(&config, Resume::start()).await;
-    put(&directory, "a", b"another\n");
-    fs::remove_file(directory.path().join("b")).unwrap();
-    let mut found = String::new();
-    let partitions = reads.iter().map(|it| it.span.partition.clone());
-    let strange = ["demo-0", "../b@00:1", "b@00:x"].map(Partition::from);
-    for partition in partitions.chain(strange) {
-        let span = Span::new(partition, Position::Start, Position::row(1));
-        let error = failure(&config, Resume::Replay(vec![span])).await;
-        found.push_str(&error.replace(directory.path().to_str().unwrap(), "…"));
-        found.push('\n');
-    }
-    expect![[r#"
-        `…/a` was changed, but rows of it are on their way to a sink and must be read again: put the file back whose XXH3-128 hash is c796d15e493d134d5d953b5446c61440
-        `…/b` is gone, but rows of it are on their way to a sink and must be read again: put the file back whose XXH3-128 hash is 0826ab323b13ef19594776f0dced5574
-        `demo-0` is not an object of this source
-        `../b@00:1` is not an object of this source
-        `b@00:x` is not an object of this source
-    "#]].assert_eq(&found);
-}
-
-/// Scenario: a file is written to in its place after its first rows were read.
-/// Guarantees: the source fails before it says that the object is finished.
-#[tokio::test]
-async fn changed_while_read() {
-    let many: String = (0..20_000).map(|it| format!("row {it}\n")).collect();
-    let directory = bucket(&[("a", many.as_bytes())]);
-    let mut source = config(directory.path(), &[]).open(Resume::start()).await.unwrap();
-    source.next().await.unwrap().unwrap();
-    fs::OpenOptions::new().append(true).open(directory.path().join("a")).unwrap().write_all(b"more\n").unwrap();
-    let error = loop {
-        match source.next().await {
-            Ok(read) => assert_ne!(read.unwrap().span.to, Position::End),
-            Err(error) => break error.to_string(),
-        }
-    };
-    assert!(error.contains("rename them when they are complete"), "{error}");
-}
-
-/// Scenario: another file takes the name of an object after it was hashed, and before it is read.
-/// Guarantees: what is read is what was hashed.
-#[test]
-fn replaced_before_read() {
-    let directory = bucket(&[("a", b"one\ntwo\n"), (".a", b"three\n")]);
-    let opener = config(directory.path(), &[]).opener().unwrap();
-    let mut file = opener.directory.open("a").unwrap().unwrap();
-    let object = Object { key: "a".to_owned(), content: file.content().unwrap() };
-    fs::rename(directory.path().join(".a"), directory.path().join("a")).unwrap();
-    let mut current = opener.open(object, file, &Position::Start).unwrap();
-    let read = current.next(&opener.directory, &Position::End).unwrap().unwrap();
-    assert_eq!(shown(&[read]), "a (start..end] one two\n");
-}
-
-/// Scenario: the directory is missing, or a file.
-/// Guarantees: the error names the path and a way out.
-#[tokio::test]
-async fn world() {
-    let directory = bucket(&[("a", b"one\n")]);
-    let mut found = String::new();
-    for path in ["missing", "a"] {
-        let error = failure(&config(&directory.path().join(path), &[]), Resume::start()).await;
-        found.push_str(&error.replace(directory.path().to_str().unwrap(), "…"));
-        found.push('\n');
-    }
-    expect![[r#"
-        cannot list `…/missing`: No such file or directory (os error 2): create it, or correct `path` (a relative one starts at the working directory)
-        cannot list `…/a`: Not a directory (os error 20): name its directory in `path`, and the file in `include`
-    "#]].assert_eq(&found);
-}
-
-/// Scenario: values that cannot be meant.
-/// Guarantees: they are found before anything is opened, with the key and what would have worked.
-#[test]
-fn wrong() {
-    let mut found = String::new();
-    let cases: &[(&str, &[(&str, &str)])] = &[
-        ("s3://bucket/logs", &[]),
-        ("https://host/logs", &[]),
-        ("file://host/logs", &[]),
-        ("", &[]),
-        (".", &[("line_bytes_max", "0B")]),
-        (".", &[("line_bytes_max", "2GiB")]),
-        (".", &[("poll", "0s")]),
-        (".", &[("unknown_fields", "ignore")]),
-    ];
-    for (path, more) in cases {
-        let error = config(Path::new(path), more).schema().unwrap_err();
-        let Wrong { key, what, hint, .. } = error.downcast_ref::<Wrong>().unwrap();
-        found.push_str(&format!("{key}: {what} ({})\n", hint.as_deref().unwrap_or_default()));
-    }
-    expect![[r#"
-        path: buckets are not read yet: give a directory (`aws s3 sync` brings a bucket's objects into one)
-        path: objects cannot be read by `https` (give a directory, as a path or as a `file://` URL)
-        path: `file://host/logs` names a host (a `file://` URL has three slashes before the path: `file:///var/log`)
-        path: `path` is empty (`.` is the working directory)
-        line_bytes_max: `line_bytes_max` must be between 1B and 1GiB ()
-        line_bytes_max: `line_bytes_max` must be between 1B and 1GiB ()
-        poll: `poll` must be longer than nothing ()
-        unknown_fields: `unknown_fields` says nothing about `format = "lines"` (lines have one column, `message`; for named fields write `format = "w3c"`)
-    "#]].assert_eq(&found);
-    let pattern = crate::KeyPattern::try_from("{a".to_owned()).unwrap_err();
-    expect!["`{a` is not a pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)"]
-        .assert_eq(&pattern);
-}
-
-/// Scenario: the standard logs of the example data: files of several generations, and one with odd lines.
-/// Guarantees: each row is read or refused with a reason; a trailing tab, a later header and an old file do no harm.
-#[tokio::test]
-async fn example_data() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data/standard");
-    let reads = forebay_testkit::read(&config(&path, &[("format", "w3c")]), Resume::start()).await;
-    let mut found = String::new();
-    for read in reads {
-        let (key, _) = read.span.partition.as_str().rsplit_once('@').unwrap();
-        found.push_str(&format!("{key} ({}..{}] {} rows\n", read.span.from, read.span.to, read.rows.num_rows()));
-        for refusal in &read.refused {
-            found.push_str(&format!("  refused {}: {}\n", refusal.position, refusal.why));
-        }
-    }
-    expect![[r#"
-        EXAMPLE.2026-11-01-00.2f1c7a90.gz (start..end] 1600 rows
-        EXAMPLE.2026-11-01-12.b83d50e4.gz (start..end] 1400 rows
-        odd.log (start..end] 7 rows
-          refused 1: no `#Fields:` line comes before it
-          refused 9: it has 12 of the 33 fields that `#Fields:` names
-          refused 10: it has 35 fields, but `#Fields:` names 33
-    "#]]
-    .assert_eq(&found);
+/// The source of `path` at a server, with more keys.
+fn remote(endpoint: &str, path: &str, more: Value) -> S3 {
+    let mut keys = json!({ "aws": aws(endpoint) });
+    keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    configured(path, keys)
 }
