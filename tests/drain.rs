@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Said, files, forebay, python, root, run, succeed};
+use crate::harness::{Said, files, forebay, python, root, run, signal, succeed};
 
 /// An endless source, fast enough that something is always on its way.
 const ENDLESS: &str = r#"
@@ -28,10 +28,6 @@ batch = { rows_max = 3000, age_max = "100ms" }
 
 fn write(dir: &Path, pipeline: &str) {
     fs::write(dir.join("pipeline.toml"), pipeline).unwrap();
-}
-
-fn signal(child: &Child, name: &str) {
-    succeed(Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()));
 }
 
 /// Runs until something new is delivered, then sends a signal, and gives what the program said and how long the stop took.

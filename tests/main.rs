@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "what a test helper cannot do fails the test")]
 
+mod bucket;
 mod drain;
 mod examples;
 mod harness;
 mod kill;
 mod quickstart;
+mod spark;
 mod tidy;
 mod wrong;

@@ -38,10 +38,11 @@ pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
         return failed(&error, None);
     }
     let jitter_seed = u64::from(std::process::id());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let began = Instant::now();
     let progress = (!options.quiet && !options.json).then(|| Progress::start(&plan, counters.clone()));
     let abandon_pending = options.abandon_pending;
-    let engine = Options { store, stop, counters: counters.clone(), jitter_seed, abandon_pending };
+    let engine = Options { store, stop, counters: counters.clone(), workers, jitter_seed, abandon_pending };
     let ran = forebay_engine::run(&plan, engine).await;
     if let Some(progress) = progress {
         progress.finish().await;

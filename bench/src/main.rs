@@ -1,0 +1,66 @@
+//! Measures the program as its users run it, beside two yardsticks of the same run: a loop over the same files
+//! written by hand with the same crates, and DuckDB doing the same job on one thread.
+//!
+//! Every job is a process of its own, and what is measured is the process: user and system time, the time on the wall,
+//! the most memory that was resident. Jobs take turns, round after round, so that a busy machine is unfair to all of
+//! them alike; the best round and the median one are shown. Read the ratios, not the seconds.
+
+mod data;
+mod duckdb;
+mod hand;
+mod instructions;
+mod measure;
+mod memory;
+mod program;
+mod report;
+mod to_parquet;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a benchmark comes to.
+type Outcome = Result<(), Box<dyn Error>>;
+
+#[derive(Parser)]
+#[command(about = "Measures Forebay beside a loop written by hand and DuckDB")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// CloudFront's real-time lines, from gzip objects into Parquet: rows for each CPU second.
+    Parquet(to_parquet::Settings),
+    /// The same job on one core and on two: how much sooner it is done.
+    Cores(to_parquet::Settings),
+    /// A gigabyte of lines into many partitions: how much memory is resident.
+    Memory(memory::Settings),
+    /// The hot loops in instructions, which no other process disturbs; fails if one of them has grown.
+    Instructions(instructions::Settings),
+    /// Runs a command and says what it took, as JSON.
+    #[command(hide = true)]
+    Measure {
+        #[arg(trailing_var_arg = true)]
+        command: Vec<String>,
+    },
+    /// The loop written by hand.
+    #[command(hide = true)]
+    Hand { from: PathBuf, to: PathBuf },
+}
+
+fn main() -> Outcome {
+    match Arguments::parse().what {
+        What::Parquet(settings) => to_parquet::compare(&settings),
+        What::Cores(settings) => to_parquet::cores(&settings),
+        What::Memory(settings) => memory::run(&settings),
+        What::Instructions(settings) => instructions::run(&settings),
+        What::Measure { command } => measure::measured_here(&command),
+        What::Hand { from, to } => hand::to_parquet(&from, &to),
+    }
+}
