@@ -1,7 +1,7 @@
 //! A bucket as CloudFront leaves it after a day: thousands of small objects.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -166,11 +166,11 @@ fn program(dir: &Path, s3: &S3Server, sqs: &Ministack) -> Command {
     command
 }
 
-fn wait_until(what: &str, child: &mut Child, mut done: impl FnMut() -> bool) {
+fn wait_until(what: &str, child: &mut Child, said: &Path, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         if let Some(status) = child.try_wait().unwrap() {
-            panic!("{what}: the program ended with {status}");
+            panic!("{what}: the program ended with {status}: {}", fs::read_to_string(said).unwrap());
         }
         assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
         sleep(Duration::from_millis(200));
@@ -193,14 +193,18 @@ fn a_day_of_objects_lands_exactly_once() {
 
     let notified = tempfile::tempdir().unwrap();
     pipeline(notified.path(), &format!("mode = \"notify\"\nvisibility = \"20s\"\nqueue = \"{}\"", queue.url));
-    let start = || program(notified.path(), &s3, &sqs).stdout(Stdio::null()).spawn().unwrap();
+    let said = notified.path().join("said");
+    let start = || {
+        let said = File::options().create(true).append(true).open(&said).unwrap();
+        program(notified.path(), &s3, &sqs).stdout(Stdio::null()).stderr(said).spawn().unwrap()
+    };
     let mut child = start();
-    wait_until("a third of the queue", &mut child, || queue.left() < begun_with * 2 / 3);
+    wait_until("a third of the queue", &mut child, &said, || queue.left() < begun_with * 2 / 3);
     signal(&child, "KILL");
     child.wait().unwrap();
     child = start();
     // What the killed process held comes back when its time is over.
-    wait_until("the whole queue", &mut child, || queue.left() == 0);
+    wait_until("the whole queue", &mut child, &said, || queue.left() == 0);
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 

@@ -1,6 +1,6 @@
 //! The hot loops in instructions, as valgrind counts them.
 //!
-//! Each hot crate has an example `instructions` in which one function, `measured`, does the work and nothing else.
+//! Each hot crate has an example in which one function, `measured`, does the work and nothing else.
 //! Counts do not depend on what else the machine does; they do on the compiler, which `rust-toolchain.toml` pins.
 
 use std::collections::BTreeMap;
@@ -16,11 +16,14 @@ use crate::Outcome;
 /// By so much may a loop grow before this fails.
 const GROWTH_MAX: f64 = 1.05;
 
-/// Crate, and what its example is told.
-const LOOPS: &[(&str, &[&str])] = &[
-    ("transform-regex", &["cloudfront", "transform", "2"]),
-    ("transform-regex", &["combined", "transform", "2"]),
-    ("transform-regex", &["branches", "transform", "2"]),
+/// Crate, its example, and what that is told.
+const LOOPS: &[(&str, &str, &[&str])] = &[
+    ("transform-regex", "regex_instructions", &["cloudfront", "transform", "2"]),
+    ("transform-regex", "regex_instructions", &["combined", "transform", "2"]),
+    ("transform-regex", "regex_instructions", &["branches", "transform", "2"]),
+    ("transform-ecs", "ecs_instructions", &["realtime", "3"]),
+    ("transform-ecs", "ecs_instructions", &["standard", "3"]),
+    ("transform-ecs", "ecs_instructions", &["nginx", "3"]),
 ];
 
 #[derive(Args)]
@@ -38,9 +41,9 @@ pub fn run(settings: &Settings) -> Outcome {
         fs::read_to_string(&known).ok().map(|it| serde_json::from_str(&it)).transpose()?.unwrap_or_default();
     let mut counted = BTreeMap::new();
     let mut grown = Vec::new();
-    for (package, arguments) in LOOPS {
+    for (package, example, arguments) in LOOPS {
         let name = format!("{package} {}", arguments.join(" "));
-        let count = count(&build(package)?, arguments)?;
+        let count = count(&build(package, example)?, arguments)?;
         let ratio = allowed.get(&name).map(|it| count as f64 / *it as f64);
         println!("{name:<50} {count:>14} {}", ratio.map_or("new".into(), |it| format!("{it:.3}")));
         if ratio.is_some_and(|it| it > GROWTH_MAX) {
@@ -64,19 +67,16 @@ pub fn run(settings: &Settings) -> Outcome {
 }
 
 /// The example of a crate, ready to run.
-fn build(package: &str) -> Result<PathBuf, Box<dyn Error>> {
+fn build(package: &str, example: &str) -> Result<PathBuf, Box<dyn Error>> {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    // Each crate's example has the same name, so it is copied away before the next one takes its place.
-    let built = cargo.args(["build", "--quiet", "--release", "--package", package, "--example", "instructions"]);
+    let built = cargo.args(["build", "--quiet", "--release", "--package", package, "--example", example]);
     if !built.status()?.success() {
-        return Err(format!("the example `instructions` of `{package}` cannot be built").into());
+        return Err(format!("the example `{example}` of `{package}` cannot be built").into());
     }
     let release = std::env::current_exe()?;
     let release = release.parent().ok_or("the program is in no directory")?;
-    let example = crate::data::home()?.join(package);
-    fs::copy(release.join("examples/instructions"), &example)?;
-    Ok(example)
+    Ok(release.join("examples").join(example))
 }
 
 fn count(example: &Path, arguments: &[&str]) -> Result<u64, Box<dyn Error>> {

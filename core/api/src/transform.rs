@@ -35,7 +35,8 @@ pub trait Transform: Send {
     }
 
     /// Told, after [`Transform::plan`] and before any rows, which columns are used of what comes out. May leave out
-    /// others, and gives the columns that come out then. A row that only such a column would have refused is sent.
+    /// others, and gives the columns that come out then. Which rows are refused stays as it was: it may not depend on
+    /// who else reads them.
     fn narrow(&mut self, _used: &BTreeSet<String>) -> Option<SchemaRef> {
         None
     }

@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0 good, 1 the world is wrong, 2 the file or the command line is wrong.
 
+mod allocator;
 mod arguments;
 mod check;
 mod components;
@@ -33,10 +34,6 @@ use crate::terminal::Failure;
 
 pub use components::components;
 
-// Batches come and go by the megabyte on many threads, which this allocator is made for.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The whole program, with these components.
 pub fn main(registry: Registry) -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -48,6 +45,9 @@ pub fn main(registry: Registry) -> ExitCode {
     }
     // A variable that is set to nothing is how one unsets it in many places.
     let environment = arguments.env.as_deref().filter(|it| !it.is_empty());
+    if matches!(arguments.command, None | Some(Command::Run(_))) {
+        allocator::choose_purge_delay();
+    }
     let done = match arguments.command.unwrap_or_default() {
         Command::Run(it) => run_file(&registry, environment, &it),
         Command::Check(it) => check::check(&registry, environment, &it),
@@ -62,6 +62,8 @@ pub fn main(registry: Registry) -> ExitCode {
 fn run_file(registry: &Registry, environment: Option<&str>, arguments: &arguments::Run) -> Result<ExitCode, Failure> {
     let plan = file::runnable(registry, &arguments.file, environment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Futures of AWS calls are deep, and deeper without optimisation.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()
         .map_err(|error| Failure::world("cannot start the runtime").cause(&error))?;

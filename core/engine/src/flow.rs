@@ -146,7 +146,14 @@ impl Flow {
         sinks.extend(letter_inputs);
         sinks.retain(|_, inputs| !inputs.is_empty());
         mark_feeds(&mut steps, &sinks);
-        narrow(plan, &mut steps, &sinks)?;
+        if let Err(error) = narrow(plan, &mut steps, &sinks) {
+            // It would have been less work.
+            tracing::warn!("all columns are built: {}", crate::causes(&error));
+            for step in &mut steps {
+                let planned = plan.transforms.iter().find(|it| it.name == step.name).expect("a step is in the plan");
+                step.transform = planned_transform(planned, &planned.input)?.0;
+            }
+        }
         Ok(Self {
             pipeline: plan.name.clone(),
             source: source.name.as_str().into(),
@@ -307,15 +314,25 @@ fn narrow(plan: &Plan, steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) 
     for (step, used) in steps.iter_mut().zip(used) {
         let planned = plan.transforms.iter().find(|it| it.name == step.name).expect("a step is in the plan");
         let mut output = planned.output.clone();
-        if let Some(input) = step.inputs.iter().find_map(|it| narrower.get(&it.node)) {
+        if let Some(input) = rows_inputs(&step.inputs).find_map(|it| narrower.get(&it.node)) {
             (step.transform, output) = planned_transform(planned, input)?;
         }
+        let all_used = used.is_none();
         output = used.and_then(|it| step.transform.narrow(&it)).unwrap_or(output);
+        if all_used && output != planned.output {
+            let what = "it names fewer columns than it uses".into();
+            return Err(RunError::new(&step.name, "cannot do with less", what));
+        }
         if output != planned.output {
             narrower.insert(step.name.clone(), output);
         }
     }
     Ok(())
+}
+
+/// The inputs by which rows come, not letters.
+fn rows_inputs(inputs: &[Input]) -> impl Iterator<Item = &Input> {
+    inputs.iter().filter(|it| it.port == Port::Rows)
 }
 
 /// For each step, which columns of its rows are used behind it; `None`: all, or nobody knows.

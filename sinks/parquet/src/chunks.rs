@@ -13,7 +13,10 @@ use arrow_select::take::take_record_batch;
 pub(crate) const CHUNK_ROWS: usize = 8192;
 
 /// How many pieces may wait as they came. An array of a few rows is mostly overhead.
-const FRESH_MAX: usize = 32;
+pub(crate) const FRESH_MAX: usize = 8;
+
+/// So few rows wait in one piece: files may be thousands, and each array needs hundreds of bytes however short it is.
+pub(crate) const FEW_ROWS: usize = 128;
 
 /// A piece that holds less memory than this in all is not worth looking at.
 const SMALL_BYTES: usize = 16 << 10;
@@ -21,6 +24,7 @@ const SMALL_BYTES: usize = 16 << 10;
 /// Cuts rows into chunks.
 pub(crate) struct Chunks {
     schema: SchemaRef,
+    chunk_rows: usize,
     /// Joined pieces, each of more rows than those after it, and then fresh ones. Less than a chunk in all.
     pieces: Vec<RecordBatch>,
     fresh: usize,
@@ -28,15 +32,16 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self { schema, pieces: Vec::new(), fresh: 0, rows: 0 }
+    /// Chunks of so many rows.
+    pub(crate) fn new(schema: SchemaRef, chunk_rows: usize) -> Self {
+        Self { schema, chunk_rows, pieces: Vec::new(), fresh: 0, rows: 0 }
     }
 
     /// Takes rows in, and gives out the chunks that are full.
     pub(crate) fn push(&mut self, mut rows: RecordBatch) -> Result<Vec<RecordBatch>, ArrowError> {
         let mut full = Vec::new();
-        while self.rows + rows.num_rows() >= CHUNK_ROWS {
-            let missing = CHUNK_ROWS - self.rows;
+        while self.rows + rows.num_rows() >= self.chunk_rows {
+            let missing = self.chunk_rows - self.rows;
             self.pieces.push(rows.slice(0, missing));
             full.extend(self.rest()?);
             rows = rows.slice(missing, rows.num_rows() - missing);
@@ -45,7 +50,7 @@ impl Chunks {
             self.rows += rows.num_rows();
             self.pieces.push(without_parent(rows)?);
             self.fresh += 1;
-            if self.fresh > FRESH_MAX {
+            if self.fresh > FRESH_MAX || self.rows <= FEW_ROWS {
                 self.join()?;
             }
         }
@@ -73,6 +78,10 @@ impl Chunks {
         while start > 0 && self.pieces[start - 1].num_rows() <= rows {
             start -= 1;
             rows += self.pieces[start].num_rows();
+        }
+        if start + 1 == self.pieces.len() {
+            self.fresh = 0;
+            return Ok(());
         }
         let joined = compact_views(concat_batches(&self.schema, &self.pieces[start..])?)?;
         self.pieces.truncate(start);

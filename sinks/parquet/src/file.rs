@@ -1,214 +1,168 @@
-//! One Parquet file on its way: rows to bytes, bytes to disk, disk to its visible name.
+//! One Parquet file of a draft on its way: rows to bytes, bytes to the store, and there to its visible name.
 //!
-//! Encoding touches memory only, and writing out touches the disk only. So a full disk never leaves an encoder half
-//! way through a row group, and what could not be written is simply written later.
+//! Encoding touches memory only, and writing out touches the store only. So a full disk or a dead server never leaves
+//! an encoder half way through a row group, and what could not be written is simply written later.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
-use forebay_api::{BoxError, SinkError};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::file::properties::WriterProperties;
+use bytes::Bytes;
+use forebay_api::SinkError;
 
-use crate::chunks::Chunks;
-use crate::disk::{DiskError, create_directories, parent};
+use crate::columns::Columns;
+use crate::encode::{CannotEncode, Encoder, Encoding};
+use crate::encoded::Encoded;
+use crate::store::Upload;
 
 /// A file of a draft.
 pub(crate) struct DraftFile {
-    /// The visible name, relative to the table's directory.
+    /// The visible name, relative to the table's place.
     name: String,
-    temporary: PathBuf,
+    upload: Box<dyn Upload>,
     /// `None` when all rows are encoded.
     encoder: Option<Encoder>,
-    /// Encoded bytes; those before `written` are in `handle`.
-    bytes: Vec<u8>,
-    written: usize,
-    handle: Option<File>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Being encoded and written.
-    Open,
-    /// Whole and durable under its temporary name.
-    Durable,
-    /// Visible, in the place of a file of the same name or not.
-    Placed { replaced: bool },
-}
-
-struct Encoder {
-    chunks: Chunks,
-    writer: ArrowWriter<Vec<u8>>,
-    row_group_bytes_max: usize,
+    /// Encoded bytes that do not make a part yet.
+    bytes: Encoded,
+    /// Parts that were cut, and those of them that the upload has not taken over.
+    parts: usize,
+    ready: VecDeque<Bytes>,
+    /// The last part, once all is encoded.
+    rest: Option<Bytes>,
+    /// Whether the last part may stay in memory until the commit.
+    kept: bool,
+    /// The last row that came, by its number in the delivery.
+    used: u64,
+    /// Its memory when it was counted last.
+    counted: usize,
 }
 
 impl DraftFile {
-    pub(crate) fn new(
-        name: String,
-        temporary: PathBuf,
-        schema: &SchemaRef,
-        properties: &WriterProperties,
-        row_group_bytes_max: usize,
-    ) -> Result<Self, SinkError> {
-        // The Arrow schema in the footer would only repeat what the Parquet schema says, and not always in the same
-        // order of its metadata.
-        let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)
-            .map_err(|error| SinkError::Stop(error.into()))?;
-        let chunks = Chunks::new(schema.clone());
-        Ok(Self {
+    pub(crate) fn new(name: String, upload: Box<dyn Upload>, encoding: Arc<Encoding>, columns: &Columns) -> Self {
+        Self {
             name,
-            temporary,
-            encoder: Some(Encoder { chunks, writer, row_group_bytes_max }),
-            bytes: Vec::new(),
-            written: 0,
-            handle: None,
-            stage: Stage::Open,
-        })
+            upload,
+            encoder: Some(Encoder::new(encoding, columns)),
+            bytes: Encoded::default(),
+            parts: 0,
+            ready: VecDeque::new(),
+            rest: None,
+            kept: false,
+            used: 0,
+            counted: 0,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Takes rows in.
-    pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<(), SinkError> {
-        self.encode(|encoder| encoder.push(rows))
+    /// Takes rows in, of which the last is the delivery's `last`th. Gives the memory that they need.
+    pub(crate) fn push(&mut self, columns: &Columns, rows: RecordBatch, last: u64) -> Result<usize, CannotEncode> {
+        self.used = last;
+        let encoder = self.encoder.as_mut().expect("a file that is open has an encoder");
+        encoder.push(columns, rows)
     }
 
-    /// About how many bytes the row group in the encoder has so far.
-    pub(crate) fn row_group_bytes(&self) -> usize {
-        self.encoder.as_ref().map_or(0, |it| it.writer.in_progress_size())
+    /// The last row that came, by its number in the delivery.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Ends what is large enough: the row group, and parts. To be called after certain rows, wherever batches end, since
+    /// what the file has in memory depends on it.
+    pub(crate) fn end_step(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        encoder.end_step(columns)?;
+        self.cut();
+        Ok(())
     }
 
     /// Ends the row group in the encoder.
-    pub(crate) fn end_row_group(&mut self) -> Result<(), SinkError> {
-        self.encode(|encoder| Ok(encoder.writer.flush()?))
-    }
-
-    /// Encodes what is left, and the footer. No rows after this.
-    pub(crate) fn finish(&mut self) -> Result<(), SinkError> {
-        self.encode(Encoder::finish)?;
-        self.encoder = None;
-        Ok(())
-    }
-
-    fn encode(&mut self, step: impl FnOnce(&mut Encoder) -> Result<(), BoxError>) -> Result<(), SinkError> {
+    pub(crate) fn end_row_group(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        step(encoder).map_err(SinkError::Stop)?;
-        let encoded = std::mem::take(encoder.writer.inner_mut());
-        if self.bytes.is_empty() {
-            self.bytes = encoded;
-        } else {
-            self.bytes.extend_from_slice(&encoded);
-        }
+        encoder.end_row_group(columns)?;
+        self.cut();
         Ok(())
     }
 
-    /// Writes encoded bytes to the temporary file, and makes it durable once it is whole. After
-    /// [`SinkError::Retry`] it goes on where it was.
-    pub(crate) fn write_out(&mut self) -> Result<(), SinkError> {
-        if self.stage != Stage::Open {
-            return Ok(());
-        }
-        if !self.bytes.is_empty() {
-            self.write_bytes()?;
-        }
-        if self.encoder.is_none() {
-            // After a failed fsync the kernel takes the pages for clean, and a second one would say that all is well.
-            // The bytes are gone from memory by then: only a new start can write them again.
-            let synced = match self.handle.take() {
-                Some(handle) => handle.sync_all(),
-                None => Err(io::Error::other("the disk has lost what was written")),
-            };
-            synced.map_err(|error| SinkError::Stop(DiskError::new("make durable", &self.temporary, error).into()))?;
-            self.stage = Stage::Durable;
-        }
+    /// Encodes what is left, and the footer. No rows after this. `kept`: see [`Upload::finish`].
+    pub(crate) fn finish(&mut self, columns: &Columns, kept: bool) -> Result<(), CannotEncode> {
+        let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
+        self.bytes.append(encoder.take_encoded());
+        self.bytes.append(encoder.finish(columns)?);
+        self.cut_parts();
+        self.rest = Some(self.bytes.take(usize::MAX));
+        self.kept = kept;
         Ok(())
     }
 
-    fn write_bytes(&mut self) -> Result<(), DiskError> {
-        let handle = match &mut self.handle {
-            Some(handle) => handle,
-            none => {
-                create_directories(parent(&self.temporary))?;
-                let created =
-                    File::create(&self.temporary).map_err(|error| DiskError::new("create", &self.temporary, error))?;
-                none.insert(created)
-            }
+    fn cut(&mut self) {
+        let Some(encoder) = &mut self.encoder else { return };
+        self.bytes.append(encoder.take_encoded());
+        self.cut_parts();
+    }
+
+    fn cut_parts(&mut self) {
+        // The last part has no least size, so it may have none at all.
+        while self.bytes.len() >= self.upload.part_bytes(self.parts) && self.parts + 1 < self.upload.parts_max() {
+            self.ready.push_back(self.bytes.take(self.upload.part_bytes(self.parts)));
+            self.parts += 1;
+        }
+    }
+
+    /// Whether the file cannot grow much.
+    pub(crate) fn is_full(&self) -> bool {
+        self.parts + 2 >= self.upload.parts_max()
+    }
+
+    /// Whether some of the file has left the memory.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.parts > 0
+    }
+
+    /// What ending the row group would set free, in bytes.
+    pub(crate) fn open_bytes(&self, columns: &Columns) -> usize {
+        self.encoder.as_ref().map_or(0, |it| it.open_bytes(columns))
+    }
+
+    /// How much its memory has grown since this was called last. Parts that are cut do not count: where files end must
+    /// not depend on how fast they leave.
+    pub(crate) fn growth(&mut self, columns: &Columns) -> isize {
+        let bytes = match &self.encoder {
+            Some(encoder) => encoder.open_bytes(columns) + encoder.kept_bytes(columns) + self.bytes.len(),
+            None => 0,
         };
-        while self.written < self.bytes.len() {
-            match handle.write(&self.bytes[self.written..]) {
-                Ok(0) => {
-                    let nothing = ErrorKind::WriteZero.into();
-                    return Err(DiskError::new("write", &self.temporary, nothing));
-                }
-                Ok(n) => self.written += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(DiskError::new("write", &self.temporary, error)),
-            }
+        let before = std::mem::replace(&mut self.counted, bytes);
+        bytes as isize - before as isize
+    }
+
+    /// The memory that was counted last.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// Whether there is something to write out.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.ready.is_empty() || self.rest.is_some()
+    }
+
+    /// Writes encoded bytes, and makes the file durable once it is whole. After [`SinkError::Retry`] it goes on where
+    /// it was.
+    pub(crate) async fn write_out(&mut self) -> Result<(), SinkError> {
+        while let Some(part) = self.ready.front() {
+            self.upload.write(part).await?;
+            self.ready.pop_front();
         }
-        self.bytes = Vec::new();
-        self.written = 0;
-        Ok(())
-    }
-
-    /// Gives the file its visible name, in place of one that an earlier attempt left. The directory that it comes to
-    /// is made, but not yet synced.
-    pub(crate) fn place(&mut self, table: &Path) -> Result<(), DiskError> {
-        if let Stage::Placed { .. } = self.stage {
-            return Ok(());
-        }
-        assert!(self.stage == Stage::Durable, "`{}` is placed before it is durable", self.name);
-        let visible = table.join(&self.name);
-        create_directories(parent(&visible))?;
-        let failed = |error| DiskError::new("give its name to", &visible, error);
-        let replaced = visible.try_exists().map_err(failed)?;
-        fs::rename(&self.temporary, &visible).map_err(failed)?;
-        self.stage = Stage::Placed { replaced };
-        Ok(())
-    }
-
-    /// Removes what the draft has written, as well as it can: what it made visible too, but not where it stands in
-    /// the place of an earlier attempt's file.
-    pub(crate) fn discard(&mut self, table: &Path) {
-        self.handle = None;
-        let leftover = match self.stage {
-            Stage::Open | Stage::Durable => self.temporary.clone(),
-            Stage::Placed { replaced: false } => table.join(&self.name),
-            Stage::Placed { replaced: true } => return,
-        };
-        // Nobody is left to tell; the next `open` removes what stays in the staging directory.
-        let _ = fs::remove_file(leftover);
-    }
-}
-
-impl Encoder {
-    fn push(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
-        let full = self.chunks.push(rows)?;
-        full.iter().try_for_each(|it| self.write(it))
-    }
-
-    fn finish(&mut self) -> Result<(), BoxError> {
-        if let Some(chunk) = self.chunks.rest()? {
-            self.write(&chunk)?;
-        }
-        self.writer.finish()?;
-        Ok(())
-    }
-
-    fn write(&mut self, chunk: &RecordBatch) -> Result<(), BoxError> {
-        self.writer.write(chunk)?;
-        // Not left to the writer: to hold the limit exactly it cuts a chunk by calling itself, once for each row
-        // group in it, and chunks of large rows would take it too deep.
-        if self.writer.in_progress_size() >= self.row_group_bytes_max {
-            self.writer.flush()?;
+        if let Some(rest) = &self.rest {
+            self.upload.finish(rest, self.kept).await?;
+            self.rest = None;
         }
         Ok(())
+    }
+
+    /// Gives the file its visible name.
+    pub(crate) async fn place(&mut self) -> Result<(), SinkError> {
+        self.upload.place().await
     }
 }

@@ -1,20 +1,26 @@
 //! The `parquet` sink: Hive-partitioned Parquet files, each visible whole or not at all.
 //!
-//! - `layout`: which directory a row belongs to. Pure.
-//! - `file`: one Parquet file on its way: rows to bytes, bytes to disk, disk to its visible name.
-//! - `write`: the sink and its drafts.
-//! - `names`: what a commit that a crash cut short may have left visible.
-//! - `disk`: the file system, and what its errors mean to the engine.
+//! - `template`, `time_pattern`: what stands in a prefix.
+//! - `layout`: where a row belongs; `columns`: what its file keeps of it. Pure.
+//! - `encode`: rows to the bytes of one file; `chunks` and `measure`: rows that wait for it; `encoded`: what comes out.
+//! - `store`: where files go, a directory or a bucket, and what their errors mean to the engine.
+//! - `file`: one file on its way from the one to the other.
+//! - `write`: the sink and its drafts: which row comes to which file, and which files end when.
 //! - `ddl`: the statements that make a table of the files.
 
 mod chunks;
+mod columns;
 mod ddl;
-mod disk;
+mod encode;
+mod encoded;
 mod file;
 mod layout;
-mod names;
+mod measure;
+mod store;
+mod template;
 #[cfg(test)]
 mod tests;
+mod time_pattern;
 mod write;
 
 use std::num::NonZeroU32;
@@ -24,53 +30,108 @@ use async_trait::async_trait;
 use forebay_api::{
     Age, Batch, BoxError, ByteSize, Config, Dialect, Promise, Resource, Sink, SinkConfig, Whereabouts, Wrong,
 };
+use forebay_aws::Aws;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::chunks::CHUNK_ROWS;
 use crate::layout::Layout;
+use crate::store::Place;
 
-/// Writes Parquet files into a directory, in Hive partitions by event time and by columns.
+/// Writes Parquet files into a directory or an S3 bucket, in Hive partitions by event time and by columns, or under
+/// prefixes as Firehose has them.
 ///
-/// A file is called `<path>/year=2026/month=11/day=01/hour=07/<delivery id>-<n>.parquet`. It is written under
-/// `<path>/.staging`, made durable, and only then given its name: a reader never sees half a file, and
-/// `<path>/**/*.parquet` matches only whole ones. A delivery that is made again writes the same bytes under the same
-/// names, so its rows are there once. The files of one delivery become visible one after the other.
+/// A file is called `<path>/year=2026/month=11/day=01/hour=07/<delivery id>-<n>.parquet`. A reader never sees half a
+/// file. In a directory it is written under `<path>/.staging`, made durable, and only then given its name. In a bucket
+/// it is one `PutObject`, or a multipart upload that is completed last. A delivery that is made again writes the same
+/// bytes under the same names, so its rows are there once. In a bucket names are given with `If-None-Match: *`; what is
+/// there already is looked at, and stays if its size, delivery and columns are the right ones. Servers that do not know
+/// this condition are asked before each name is given.
 ///
-/// Every row goes to the partition of its own values, late rows included. The file keeps the column of
-/// `partition.time`; columns of `partition.columns` are in the path only, as Hive has it: there `null` and the empty
-/// text are the same (`__HIVE_DEFAULT_PARTITION__`), and bytes other than `A-Z a-z 0-9 _ . -` are percent-encoded.
-/// Refused are rows without a time, with a time outside the years 0 to 9999, and with a value too long for the name
-/// of a directory.
+/// The files of a delivery become visible one after the other, in no certain order, and all of them before the
+/// delivery counts as done. If the process dies in between, the next start completes them: until then a reader may see
+/// some. Which names a delivery is about to give is noted under `<path>/.staging` first, so that rows are there once
+/// even if the layout is changed at that moment.
 ///
-/// A full disk is waited for. If the disk fails to make written data durable (`fsync`), the pipeline stops: what the
-/// disk holds is then unknown, and the next start writes the delivery again from its source.
+/// Every row goes to the partition of its own values, late rows included (see `late`). Columns of `partition.columns` are
+/// in the path only, as Hive has it: there `null` and the empty text are the same (`__HIVE_DEFAULT_PARTITION__`), and
+/// bytes other than `A-Z a-z 0-9 _ . -` are percent-encoded. Refused are rows without a time, with a time outside the
+/// years 0 to 9999, and with a value too long for a path: 255 bytes a level, 1024 a key.
+///
+/// Each partition of a delivery is a file at least, and a file costs some milliseconds and `fsync`s, or requests, however
+/// few rows it has: thousands of partitions in a delivery want a coarser layout, or larger deliveries (`batch`).
+///
+/// A full disk, a missing bucket, missing rights and a dead server are waited for. If the disk fails to make written data
+/// durable (`fsync`), or somebody ends an upload that is under way, the pipeline stops: the bytes are gone then, and the
+/// next start writes the delivery again from its source. Uploads that a crash left are ended when their delivery is made
+/// again, or at a start a day later. In a bucket these rights are needed: `s3:PutObject`, `s3:GetObject`,
+/// `s3:DeleteObject` (notes), `s3:AbortMultipartUpload`, `s3:ListBucket` and `s3:ListBucketMultipartUploads`.
 ///
 /// `path` belongs to this sink: no other process may write there at the same time.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parquet {
-    /// The directory of the table, for example `"./data/cdn"`. It is made if it is not there. Buckets (`s3://…`) are
-    /// not written yet.
+    /// The place of the table: a directory such as `"./data/cdn"`, which is made if it is not there, or a bucket with
+    /// what stands before the names of all objects, such as `"s3://logs/cdn"`.
     pub path: String,
+    /// For `s3://`: account, region, server and rights. Default: as all AWS programs find them.
+    /// Example: `{ region = "eu-central-1" }`.
+    #[serde(default)]
+    pub aws: Aws,
     /// How rows are spread over directories. Default: all in one.
     /// Example: `{ time = "timestamp", every = "hour", columns = ["country"] }`.
     #[serde(default)]
     pub partition: PartitionBy,
-    /// How pages are compressed: `"zstd"` (level 3, the default), `"snappy"` or `"none"`.
+    /// Instead of Hive partitions: what stands before the names of files, with expressions as Amazon Data Firehose has
+    /// them. Example: `"data/ecs/year=!{timestamp:yyyy}/month=!{timestamp:MM}/"`.
+    ///
+    /// `!{timestamp:…}` takes a pattern of Java's `DateTimeFormatter` with the letters `y u M L d D E H h a m s S`, in
+    /// UTC. Its time is that of each row, in the column `partition.time`; Firehose takes the arrival of the oldest record
+    /// of a file for all of them. `!{partitionKeyFromQuery:x}` is the value of column `x`, which stays in the file.
+    /// `!{firehose:random-string}` has 11 characters that follow from the delivery, so that a delivery that is made
+    /// again has the same. Without any `!{timestamp:…}`, `!{timestamp:yyyy/MM/dd/HH/}` is put behind the prefix. A prefix
+    /// has at most 1024 characters, and 512 once its expressions are filled in; rows beyond that are refused. Default:
+    /// none.
+    pub prefix: Option<String>,
+    /// The same for rows that `late` sends there. `!{firehose:error-output-type}` is `late`, and must stand in it if any
+    /// expression does. Rows that are refused go to the pipeline's dead letters, not here.
+    /// Example: `"errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/"`. Default: none.
+    pub error_prefix: Option<String>,
+    /// What becomes of rows that come long after later ones. Default: they go to their own partition, however old.
+    /// Example: `{ after = "1h", to = "prefix" }`.
+    pub late: Option<Late>,
+    /// How pages are compressed: `"zstd"` (the default), `"snappy"` or `"none"`.
     #[serde(default)]
     pub compression: Compression,
+    /// How hard `"zstd"` tries, from 1 to 22. Default: 1, since 3 makes CloudFront logs no smaller and costs a tenth more.
+    pub compression_level: Option<u8>,
+    /// The unit of times in files: `"millis"` (the default, which Athena reads) or `"micros"`. Digits beyond are cut off.
+    #[serde(default)]
+    pub timestamps: Timestamps,
+    /// Columns by which the rows of each row group are sorted, ascending, for example `["timestamp"]`. Rows wait in
+    /// memory until their row group ends, so row groups are smaller then. Default: rows are kept in their order.
+    #[serde(default)]
+    pub sort: Vec<String>,
+    /// Columns with a bloom filter, for those that are searched for single values, such as `["request_id"]`.
+    /// Default: none.
+    #[serde(default)]
+    pub bloom_filters: Vec<String>,
     /// The most rows of a row group, at least 8192. Default: 1048576.
     #[serde(default = "row_group_rows_max")]
     pub row_group_rows_max: NonZeroU32,
-    /// How large a row group gets, encoded; it ends after the 8192 rows that make it so. What is being encoded for all
-    /// files of a delivery is held to four times as much. Default: `"64MiB"`.
+    /// How large a row group gets, encoded; it ends after the 8192 rows that make it so. With `sort` it is the size in
+    /// memory that counts. Default: `"64MiB"`.
     #[serde(default = "row_group_bytes_max")]
     pub row_group_bytes_max: ByteSize,
-    /// How many files a delivery may have open at a time. A row that would open one more closes them all, and further
-    /// rows of the same partitions go to further files. Default: 128.
-    #[serde(default = "open_partitions_max")]
-    pub open_partitions_max: NonZeroU32,
+    /// How much memory a delivery may need for all its open files: rows, encoders, and bytes that wait to be written.
+    /// When it is more, large row groups end early, and then the files end that got no rows for the longest time:
+    /// further rows of their partitions go to further files. At least `"16MiB"`. Default: `"96MiB"`.
+    #[serde(default = "memory_max")]
+    pub memory_max: ByteSize,
+    /// How many files of a delivery may be partly written at a time, each an open file or upload; those that got no
+    /// rows for the longest time end first. Partitions with few rows wait in memory and do not count. Default: 128.
+    #[serde(default = "open_files_max")]
+    pub open_files_max: NonZeroU32,
 }
 
 /// How rows are spread over directories.
@@ -102,11 +163,38 @@ pub enum Every {
     Hour,
 }
 
+/// What becomes of rows that come long after later ones.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Late {
+    /// A row is late if its time lies so long before the latest time among the rows that came before it in the same
+    /// delivery. No clock decides, so that a delivery that is made again finds the same rows late. Default: `"1h"`.
+    #[serde(default = "late_after")]
+    pub after: Age,
+    /// Where late rows go: to their `"own_partition"` (the default), under the `"prefix"` of `error_prefix`, or to the
+    /// dead letters: `"refuse"`.
+    #[serde(default)]
+    pub to: LateTo,
+}
+
+/// Where late rows go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LateTo {
+    /// To the partition of their own time.
+    #[default]
+    OwnPartition,
+    /// Under `error_prefix`.
+    Prefix,
+    /// To the dead letters.
+    Refuse,
+}
+
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Zstandard, level 3.
+    /// Zstandard.
     #[default]
     Zstd,
     /// Snappy: larger files, for readers without Zstandard.
@@ -114,6 +202,20 @@ pub enum Compression {
     /// As they are.
     None,
 }
+
+/// The unit of times in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Timestamps {
+    /// Milliseconds.
+    #[default]
+    Millis,
+    /// Microseconds.
+    Micros,
+}
+
+/// What [`Parquet::memory_max`] is at least: a row group of some thousand rows, and a part of an upload.
+const MEMORY_MAX_MIN: ByteSize = ByteSize::mib(16);
 
 fn row_group_rows_max() -> NonZeroU32 {
     const { NonZeroU32::new(1 << 20).unwrap() }
@@ -123,8 +225,16 @@ fn row_group_bytes_max() -> ByteSize {
     ByteSize::mib(64)
 }
 
-fn open_partitions_max() -> NonZeroU32 {
+fn memory_max() -> ByteSize {
+    ByteSize::mib(96)
+}
+
+fn open_files_max() -> NonZeroU32 {
     const { NonZeroU32::new(128).unwrap() }
+}
+
+fn late_after() -> Age {
+    Age::seconds(3600)
 }
 
 impl Config for Parquet {
@@ -134,19 +244,40 @@ impl Config for Parquet {
 impl Parquet {
     /// Checks everything that can be checked without touching the world.
     fn layout(&self, input: &SchemaRef) -> Result<Layout, Wrong> {
-        if self.path.is_empty() {
-            return Err(Wrong::new("path", "a path is needed").hint("for example \"./data/cdn\""));
-        }
-        if let Some((scheme, _)) = self.path.split_once("://") {
-            let what = format!("`{scheme}://` is not written to yet, only directories are");
-            return Err(Wrong::new("path", what).hint("write to a directory, such as \"./data\""));
-        }
+        self.place()?;
+        self.aws.check()?;
         // A file has at most 32767 row groups.
         if self.row_group_rows_max.get() < CHUNK_ROWS as u32 {
             let what = format!("a row group needs room for at least {CHUNK_ROWS} rows");
             return Err(Wrong::new("row_group_rows_max", what));
         }
-        Layout::new(&self.partition, input)
+        if self.memory_max < MEMORY_MAX_MIN {
+            let what = format!("a delivery needs at least {MEMORY_MAX_MIN} of memory");
+            return Err(Wrong::new("memory_max", what));
+        }
+        match self.compression_level {
+            Some(_) if self.compression != Compression::Zstd => {
+                let what = "only `zstd` has levels";
+                return Err(Wrong::new("compression_level", what)
+                    .hint("leave the level out, or write `compression = \"zstd\"`"));
+            }
+            Some(level) if !(1..=22).contains(&level) => {
+                return Err(Wrong::new(
+                    "compression_level",
+                    format!("`{level}` is not a level of zstd, which are 1 to 22"),
+                ));
+            }
+            _ => {}
+        }
+        Layout::new(self, input)
+    }
+
+    fn place(&self) -> Result<Place, Wrong> {
+        Place::parse(&self.path)
+    }
+
+    fn zstd_level(&self) -> i32 {
+        self.compression_level.map_or(1, i32::from)
     }
 }
 
@@ -172,10 +303,11 @@ impl SinkConfig for Parquet {
 
     fn ddl(&self, name: &str, input: &SchemaRef, dialect: Dialect) -> Result<Option<String>, BoxError> {
         let layout = self.layout(input)?;
+        let table = ddl::Table::new(name, &self.path, &layout);
         let statement = match dialect {
-            Dialect::Athena => ddl::athena(name, &self.path, &layout)?,
-            Dialect::ClickHouse => ddl::clickhouse(name, &self.path, &layout)?,
-            Dialect::DuckDb => ddl::duckdb(name, &self.path, &layout),
+            Dialect::Athena => table.athena()?,
+            Dialect::ClickHouse => table.clickhouse()?,
+            Dialect::DuckDb => table.duckdb(),
         };
         Ok(Some(statement))
     }
@@ -187,6 +319,6 @@ impl SinkConfig for Parquet {
     }
 
     async fn open(&self, input: SchemaRef) -> Result<Box<dyn Sink>, BoxError> {
-        Ok(Box::new(write::open(self, self.layout(&input)?)?))
+        Ok(Box::new(write::open(self, self.layout(&input)?).await?))
     }
 }

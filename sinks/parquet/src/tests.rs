@@ -5,6 +5,8 @@ mod crash;
 mod file;
 mod partition;
 mod plan;
+mod prefix;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::fs;

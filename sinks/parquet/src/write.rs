@@ -1,70 +1,44 @@
 //! The sink and its drafts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, Schema};
 use arrow_select::take::take_record_batch;
 use async_trait::async_trait;
-use forebay_api::{DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError};
-use parquet::basic::{Compression as Codec, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError};
+use futures_util::stream::{self, StreamExt};
 
+use crate::Parquet;
 use crate::chunks::CHUNK_ROWS;
-use crate::disk::{DiskError, create_directories, parent, remove, sync_directory};
+use crate::encode::{CannotEncode, Encoding, fingerprint};
 use crate::file::DraftFile;
 use crate::layout::Layout;
-use crate::names::{self, Names};
-use crate::{Compression, Parquet};
+use crate::store::{Bucket, Directory, Names, Place, Store};
 
-/// Where temporary files are. Readers skip names that begin with a dot, and no temporary file ends in `.parquet`.
-const STAGING: &str = ".staging";
+/// A delivery's rows come in steps, wherever batches end. After each of them, what is in memory is counted, and files
+/// are ended if it is too much: so the same rows make the same files. A step has the first number of rows at first, and
+/// then as many as fit into a sixteenth of the memory, up to the second number.
+const STEP_ROWS: (u64, u64) = (1024, CHUNK_ROWS as u64);
+const STEP_MEMORY_PART: u64 = 16;
 
-/// What a draft may have in its encoders, in row groups of full size.
-const FULL_ROW_GROUPS_MAX: usize = 4;
+/// Row groups that have less than this part of the memory are not worth ending early; their files are ended instead.
+const SMALL_GROUP_PART: usize = 64;
 
-/// Opens the table's directory: makes it, and removes what crashed processes left in staging.
-pub(crate) fn open(config: &Parquet, layout: Layout) -> Result<Table, DiskError> {
-    let root = PathBuf::from(&config.path);
-    let staging = root.join(STAGING);
-    create_directories(&staging)?;
-    clear(&staging)?;
-    let shared = Shared { root, staging, layout, config: config.clone() };
-    Ok(Table { shared: Arc::new(shared) })
-}
+/// Files that are written or placed at a time. An answer of a bucket takes some hundredths of a second.
+const AT_A_TIME: usize = 8;
 
-/// Removes all temporary files. What commits that were cut short have made visible is for their next attempt to
-/// know: see [`names`].
-fn clear(staging: &Path) -> Result<(), DiskError> {
-    for delivery in entries(staging)? {
-        if !delivery.is_dir() {
-            remove(&delivery)?;
-            continue;
+/// Opens the table.
+pub(crate) async fn open(config: &Parquet, layout: Layout) -> Result<Table, BoxError> {
+    let store: Box<dyn Store> = match config.place()? {
+        Place::Directory(root) => Box::new(Directory::open(&root)?),
+        Place::Bucket { bucket, root } => {
+            let client = config.aws.s3().await?;
+            Box::new(Bucket::new(client, bucket, root, fingerprint(layout.schema())))
         }
-        for file in entries(&delivery)? {
-            if !file.ends_with(names::FILE) {
-                remove(&file)?;
-            }
-        }
-        match fs::remove_dir(&delivery) {
-            Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {
-                return Err(DiskError::new("remove directory", &delivery, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let paths = |entries: fs::ReadDir| entries.map(|it| Ok(it?.path())).collect();
-    fs::read_dir(directory).and_then(paths).map_err(|error| DiskError::new("list", directory, error))
+    };
+    Ok(Table { shared: Arc::new(Shared { store, layout, config: config.clone() }) })
 }
 
 /// An open table.
@@ -73,66 +47,34 @@ pub(crate) struct Table {
 }
 
 struct Shared {
-    root: PathBuf,
-    staging: PathBuf,
+    store: Box<dyn Store>,
     layout: Layout,
     config: Parquet,
-}
-
-impl Shared {
-    fn row_group_bytes_max(&self) -> usize {
-        usize::try_from(self.config.row_group_bytes_max.bytes()).unwrap_or(usize::MAX)
-    }
 }
 
 #[async_trait]
 impl Sink for Table {
     async fn begin(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError> {
-        let staging = self.shared.staging.join(id.as_str());
-        let earlier = names::read(&staging, id)?;
-        let properties = properties(&self.shared.config, id, self.shared.layout.schema()).map_err(cannot_encode)?;
+        let earlier = self.shared.store.begin(id).await?;
+        let encoding = Encoding::new(&self.shared.config, id, &self.shared.layout)?;
         Ok(Box::new(ParquetDraft {
             table: self.shared.clone(),
             id: id.clone(),
-            staging,
-            properties,
+            encoding: Arc::new(encoding),
             staged: 0,
-            key: Vec::new(),
-            open: HashMap::new(),
-            ordinal: 0,
+            staged_bytes: 0,
+            step_ends: STEP_ROWS.0,
+            latest: i64::MIN,
             files: Vec::new(),
+            open: HashMap::new(),
+            paths: HashMap::new(),
+            touched: BTreeSet::new(),
+            memory: 0,
             earlier,
             noted: false,
             committed: false,
         }))
     }
-}
-
-/// What the encoder is told. Statistics of pages, the page index and dictionaries are on by default.
-fn properties(config: &Parquet, id: &DeliveryId, schema: &Schema) -> Result<WriterProperties, ParquetError> {
-    let compression = match config.compression {
-        Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(3)?),
-        Compression::Snappy => Codec::SNAPPY,
-        Compression::None => Codec::UNCOMPRESSED,
-    };
-    let metadata = vec![
-        KeyValue::new("forebay.delivery".to_owned(), id.to_string()),
-        KeyValue::new("forebay.schema".to_owned(), fingerprint(schema)),
-    ];
-    let builder = WriterProperties::builder()
-        .set_compression(compression)
-        .set_max_row_group_row_count(Some(config.row_group_rows_max.get() as usize))
-        .set_key_value_metadata(Some(metadata));
-    Ok(builder.build())
-}
-
-/// The same for files with the same columns, in 16 hexadecimal digits.
-fn fingerprint(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|it| {
-        let null = if it.is_nullable() { "null" } else { "not null" };
-        format!("{}\0{}\0{null}\0", it.name(), it.data_type())
-    });
-    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(columns.collect::<String>().as_bytes()))
 }
 
 /// A delivery being written.
@@ -142,17 +84,24 @@ fn fingerprint(schema: &Schema) -> String {
 struct ParquetDraft {
     table: Arc<Shared>,
     id: DeliveryId,
-    staging: PathBuf,
-    properties: WriterProperties,
+    encoding: Arc<Encoding>,
     /// How many rows came, refused ones included.
     staged: u64,
-    /// The key of the row that is being looked at.
-    key: Vec<u8>,
-    /// The open file of each partition, as an index of `files`.
-    open: HashMap<Vec<u8>, usize>,
-    /// How often all open files were closed to make room.
-    ordinal: u32,
+    /// How much memory those need that have a place.
+    staged_bytes: u64,
+    /// After how many rows this step ends.
+    step_ends: u64,
+    /// The latest time of the rows that came.
+    latest: i64,
     files: Vec<DraftFile>,
+    /// The open file, as an index of `files`, of rows with a key.
+    open: HashMap<Vec<u8>, usize>,
+    /// What stands before the names of files: the open file, and how many files there were. Several keys may share one.
+    paths: HashMap<String, (Option<usize>, u32)>,
+    /// Files that got rows since the last step ended.
+    touched: BTreeSet<usize>,
+    /// What all open files have in memory.
+    memory: usize,
     /// Visible names that earlier attempts at this delivery may have left.
     earlier: Names,
     /// Whether the names of this attempt are durable too.
@@ -164,18 +113,18 @@ struct ParquetDraft {
 impl Draft for ParquetDraft {
     async fn stage(&mut self, rows: RecordBatch) -> Result<Refused, SinkError> {
         // Nothing of `rows` is in yet: here, and only here, `Retry` is the truth.
-        self.write_out()?;
+        self.write_out().await?;
         let mut refused = Refused::new();
         let mut start = 0;
         while start < rows.num_rows() {
-            let until_full = CHUNK_ROWS - (self.staged % CHUNK_ROWS as u64) as usize;
-            let length = until_full.min(rows.num_rows() - start);
+            let until_end = (self.step_ends - self.staged) as usize;
+            let length = until_end.min(rows.num_rows() - start);
             self.take_in(&rows.slice(start, length), &mut refused)?;
             start += length;
-            if length == until_full {
-                self.bound_memory()?;
+            if length == until_end {
+                self.end_step()?;
             }
-            match self.write_out() {
+            match self.write_out().await {
                 // What was not written stays in memory; the next call meets the full disk before it takes rows.
                 Ok(()) | Err(SinkError::Retry(_)) => {}
                 Err(stop) => return Err(stop),
@@ -186,13 +135,12 @@ impl Draft for ParquetDraft {
 
     async fn commit(&mut self) -> Result<Refused, SinkError> {
         if !self.committed {
-            self.close_all()?;
-            self.write_out()?;
-            self.place()?;
+            let columns = self.table.layout.columns();
+            self.files.iter_mut().try_for_each(|it| it.finish(columns, true))?;
+            self.write_out().await?;
+            self.place().await?;
             self.committed = true;
-            // Everything is visible and durable. What could stay here would be removed by the next `open`, or
-            // remind an attempt that will not come of names that are right.
-            let _ = fs::remove_dir_all(&self.staging);
+            self.table.store.forget(&self.id).await;
         }
         Ok(Refused::new())
     }
@@ -202,130 +150,200 @@ impl ParquetDraft {
     /// Sends rows to the files of their partitions.
     fn take_in(&mut self, rows: &RecordBatch, refused: &mut Refused) -> Result<(), SinkError> {
         let table = self.table.clone();
-        let located = table.layout.locate(rows).map_err(cannot_encode)?;
-        let kept = table.layout.keep(rows).map_err(cannot_encode)?;
-        let mut shares: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        let located = table.layout.locate(rows).map_err(CannotEncode::from)?;
+        let mut shares: Vec<(usize, Vec<u32>)> = Vec::new();
+        let mut share_of: HashMap<usize, usize> = HashMap::new();
+        // Most rows come to the file of the row before them.
+        let (mut key, mut last_key, mut last_share) = (Vec::new(), Vec::new(), None);
         for row in 0..rows.num_rows() {
-            if let Err(why) = located.key(row, &mut self.key) {
-                refused.push(RefusedRow { row: self.staged + row as u64, payload: rows.slice(row, 1), why });
-                continue;
-            }
-            let file = match self.open.get(&self.key) {
-                Some(file) => *file,
-                None => {
-                    if self.open.len() >= table.config.open_partitions_max.get() as usize {
-                        self.distribute(&kept, std::mem::take(&mut shares))?;
-                        self.close_all()?;
-                        self.ordinal += 1;
-                    }
-                    self.open_file(&located.directory(row))?
+            let placed = located.key(row, &mut self.latest, &mut key).and_then(|kind| {
+                if last_share.is_some() && key == last_key {
+                    return Ok(());
                 }
-            };
-            shares.entry(file).or_default().push(row as u32);
+                let file = match self.open.get(&key) {
+                    Some(file) => *file,
+                    None => {
+                        let path = located.path(row, kind, &self.id)?;
+                        self.file_of(key.clone(), path)
+                    }
+                };
+                last_share = Some(*share_of.entry(file).or_insert_with(|| {
+                    shares.push((file, Vec::new()));
+                    shares.len() - 1
+                }));
+                std::mem::swap(&mut key, &mut last_key);
+                Ok(())
+            });
+            match (placed, last_share) {
+                (Ok(()), Some(share)) => shares[share].1.push(row as u32),
+                (Ok(()), None) => unreachable!("a row that has a place has a share"),
+                (Err(why), _) => {
+                    refused.push(RefusedRow { row: self.staged + row as u64, payload: rows.slice(row, 1), why });
+                }
+            }
         }
-        self.distribute(&kept, shares)?;
+        for (file, numbers) in shares {
+            let last = self.staged + numbers.last().map_or(0, |it| u64::from(*it));
+            let share = if numbers.len() == rows.num_rows() {
+                located.kept().clone()
+            } else {
+                take_record_batch(located.kept(), &UInt32Array::from(numbers)).map_err(CannotEncode::from)?
+            };
+            self.staged_bytes += self.files[file].push(table.layout.columns(), share, last)? as u64;
+            self.touched.insert(file);
+        }
         self.staged += rows.num_rows() as u64;
         Ok(())
     }
 
-    /// Opens the file of the partition that `self.key` stands for.
-    fn open_file(&mut self, directory: &str) -> Result<usize, SinkError> {
-        let index = self.files.len();
-        let name = format!("{directory}{}-{}.parquet", self.id, self.ordinal);
-        let temporary = self.staging.join(format!("{index}.tmp"));
-        let (schema, bytes_max) = (self.table.layout.schema(), self.table.row_group_bytes_max());
-        let file = DraftFile::new(name, temporary, schema, &self.properties, bytes_max)?;
-        self.files.push(file);
-        self.open.insert(self.key.clone(), index);
-        Ok(index)
+    /// The open file under a path; a new one if there is none.
+    fn file_of(&mut self, key: Vec<u8>, path: String) -> usize {
+        let (open, count) = self.paths.entry(path.clone()).or_default();
+        let file = *open.get_or_insert_with(|| {
+            let name = format!("{path}{}-{count}.parquet", self.id);
+            *count += 1;
+            let nth = self.files.len();
+            let upload = self.table.store.upload(&self.id, nth, &name);
+            self.files.push(DraftFile::new(name, upload, self.encoding.clone(), self.table.layout.columns()));
+            nth
+        });
+        self.open.insert(key, file);
+        file
     }
 
-    fn distribute(&mut self, kept: &RecordBatch, shares: BTreeMap<usize, Vec<u32>>) -> Result<(), SinkError> {
-        for (file, rows) in shares {
-            let share = if rows.len() == kept.num_rows() {
-                kept.clone()
-            } else {
-                take_record_batch(kept, &UInt32Array::from(rows)).map_err(cannot_encode)?
-            };
-            self.files[file].push(share)?;
+    /// Ends what is large enough, and whatever must end so that memory and open files stay within their bounds.
+    fn end_step(&mut self) -> Result<(), CannotEncode> {
+        let table = self.table.clone();
+        let columns = table.layout.columns();
+        let mut closing = BTreeSet::new();
+        for file in std::mem::take(&mut self.touched) {
+            self.files[file].end_step(columns)?;
+            self.count(file);
+            if self.files[file].is_full() {
+                closing.insert(file);
+            }
         }
-        Ok(())
+        self.close(&closing)?;
+        let step_bytes = table.config.memory_max.bytes() / STEP_MEMORY_PART;
+        let step_rows = (step_bytes * self.staged / self.staged_bytes.max(1)).clamp(1, STEP_ROWS.1);
+        // Steps that end together with chunks of rows spare copies.
+        let step_rows = 1 << step_rows.ilog2();
+        self.step_ends = (self.staged / step_rows + 1) * step_rows;
+        let memory_max = usize::try_from(table.config.memory_max.bytes()).unwrap_or(usize::MAX);
+        if self.memory > memory_max {
+            self.end_row_groups(memory_max)?;
+        }
+        let files_max = table.config.open_files_max.get() as usize;
+        let mut oldest: Vec<usize> = Vec::new();
+        let mut begun = self.open_files().filter(|it| self.files[*it].is_begun()).count();
+        if self.memory > memory_max || begun > files_max {
+            oldest.extend(self.open_files());
+            oldest.sort_unstable_by_key(|it| self.files[*it].used());
+        }
+        // Down to less than the bound, so that this is not to be done again at once.
+        let memory_low = if self.memory > memory_max { memory_max / 4 * 3 } else { usize::MAX };
+        let mut memory = self.memory;
+        closing.clear();
+        for file in oldest {
+            let is_begun = self.files[file].is_begun();
+            if memory > memory_low || (begun > files_max && is_begun) {
+                begun -= usize::from(is_begun);
+                memory -= self.files[file].counted();
+                closing.insert(file);
+            }
+        }
+        self.close(&closing)
     }
 
-    /// Ends the largest row groups until the rest is small enough.
-    fn bound_memory(&mut self) -> Result<(), SinkError> {
-        let bytes_max = self.table.row_group_bytes_max().saturating_mul(FULL_ROW_GROUPS_MAX);
+    /// Ends the largest row groups until the rest is small enough, or there are only small ones.
+    fn end_row_groups(&mut self, memory_max: usize) -> Result<(), CannotEncode> {
+        let table = self.table.clone();
+        let columns = table.layout.columns();
         let mut sizes: Vec<(usize, usize)> =
-            self.open.values().map(|it| (self.files[*it].row_group_bytes(), *it)).collect();
+            self.open_files().map(|it| (self.files[it].open_bytes(columns), it)).collect();
+        sizes.retain(|it| it.0 >= memory_max / SMALL_GROUP_PART);
         sizes.sort_unstable();
-        let mut total: usize = sizes.iter().map(|it| it.0).sum();
-        while total > bytes_max
-            && let Some((bytes, file)) = sizes.pop()
+        while self.memory > memory_max
+            && let Some((_, file)) = sizes.pop()
         {
-            self.files[file].end_row_group()?;
-            total -= bytes;
+            self.files[file].end_row_group(columns)?;
+            self.count(file);
         }
         Ok(())
     }
 
-    fn close_all(&mut self) -> Result<(), SinkError> {
-        let mut open: Vec<usize> = self.open.drain().map(|it| it.1).collect();
-        open.sort_unstable();
-        open.into_iter().try_for_each(|it| self.files[it].finish())
+    fn open_files(&self) -> impl Iterator<Item = usize> {
+        self.paths.values().filter_map(|it| it.0)
     }
 
-    fn write_out(&mut self) -> Result<(), SinkError> {
-        self.files.iter_mut().try_for_each(DraftFile::write_out)
+    fn count(&mut self, file: usize) {
+        self.memory = self.memory.saturating_add_signed(self.files[file].growth(self.table.layout.columns()));
+    }
+
+    /// Ends files; further rows of their partitions come to further files.
+    fn close(&mut self, closing: &BTreeSet<usize>) -> Result<(), CannotEncode> {
+        if closing.is_empty() {
+            return Ok(());
+        }
+        for file in closing {
+            self.files[*file].finish(self.table.layout.columns(), false)?;
+            self.count(*file);
+        }
+        self.open.retain(|_, file| !closing.contains(file));
+        for (open, _) in self.paths.values_mut() {
+            *open = open.filter(|it| !closing.contains(it));
+        }
+        Ok(())
+    }
+
+    async fn write_out(&mut self) -> Result<(), SinkError> {
+        let mut due: Vec<Step<'_>> = Vec::new();
+        for file in self.files.iter_mut().filter(|it| it.is_due()) {
+            due.push(Box::pin(file.write_out()));
+        }
+        all(due).await
     }
 
     /// Gives all files their visible names, durably.
-    fn place(&mut self) -> Result<(), SinkError> {
+    async fn place(&mut self) -> Result<(), SinkError> {
+        let table = self.table.clone();
+        let store = table.store.as_ref();
         let names: Names = self.files.iter().map(|it| it.name().to_owned()).collect();
         if !self.noted && !names.is_empty() {
-            let all = self.earlier.union(&names).cloned().collect();
-            names::write(&self.staging, &all)?;
+            store.note(&self.id, &self.earlier.union(&names).cloned().collect()).await?;
             self.noted = true;
         }
-        let root = &self.table.root;
-        let mut changed = BTreeSet::new();
+        let mut steps: Vec<Step<'_>> = Vec::new();
         for file in &mut self.files {
-            file.place(root)?;
-            changed.insert(parent(&root.join(file.name())).to_owned());
+            steps.push(Box::pin(file.place()));
         }
-        for stale in self.earlier.difference(&names).map(|it| root.join(it)) {
-            if remove(&stale)? {
-                changed.insert(parent(&stale).to_owned());
-            }
-        }
-        for directory in changed {
-            // As with a file, a second fsync would say that all is well.
-            sync_directory(&directory).map_err(|error| SinkError::Stop(error.into()))?;
-        }
-        Ok(())
+        all(steps).await?;
+        let stale: Vec<String> = self.earlier.difference(&names).cloned().collect();
+        store.remove(&stale).await?;
+        store.seal(&self.earlier.union(&names).cloned().collect()).await
     }
 }
 
 impl Drop for ParquetDraft {
     fn drop(&mut self) {
-        if self.committed {
-            return;
+        if !self.committed {
+            self.files.clear();
+            self.table.store.let_go(&self.id);
         }
-        for file in &mut self.files {
-            file.discard(&self.table.root);
-        }
-        // Stays if names are kept in it.
-        let _ = fs::remove_dir(&self.staging);
     }
 }
 
-/// Rows fit the planned columns, and memory does not fail: waiting changes nothing.
-fn cannot_encode(error: impl Into<CannotEncode>) -> SinkError {
-    SinkError::Stop(Box::new(error.into()))
-}
+type Step<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + 'a>>;
 
-#[derive(Debug, thiserror::Error)]
-#[error("cannot encode rows as Parquet")]
-enum CannotEncode {
-    Arrow(#[from] ArrowError),
-    Parquet(#[from] ParquetError),
+/// Drives all of them, some at a time, each to its end: an error of one leaves none half way. Gives the gravest error.
+async fn all(steps: Vec<Step<'_>>) -> Result<(), SinkError> {
+    let mut steps = stream::iter(steps).buffer_unordered(AT_A_TIME);
+    let mut found = Ok(());
+    while let Some(step) = steps.next().await {
+        match (&found, &step) {
+            (Ok(()), Err(_)) | (Err(SinkError::Retry(_)), Err(SinkError::Stop(_))) => found = step,
+            _ => {}
+        }
+    }
+    found
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take;
 use forebay_api::{BoxError, Outputs, Transform, shown};
@@ -67,7 +67,11 @@ impl Transform for Build {
         let Plan { fields, sent, output, .. } = &ready.plan;
         let kept: Vec<usize> = (0..sent.len()).filter(|it| used.contains(&fields[sent[*it]].name)).collect();
         ready.sent = kept.iter().map(|it| sent[*it]).collect();
-        ready.built = ready.plan.behind(&ready.sent);
+        // What comes from columns can be wrong, and is built all the same: which rows are refused may not depend on
+        // who uses them.
+        let checked = (0..fields.len()).filter(|it| matches!(fields[*it].filled, Filled::Columns(_)));
+        let needed: Vec<usize> = ready.sent.iter().copied().chain(checked).collect();
+        ready.built = ready.plan.behind(&needed);
         ready.output = Arc::new(output.project(&kept).ok()?);
         Some(ready.output.clone())
     }
@@ -142,7 +146,9 @@ fn from_columns(step: &Step, columns: &mut Columns<'_>, refused: &mut RefusedRow
 
 /// The value so many times, cut from the longest array that was ever asked for.
 fn repeated(value: &ArrayRef, rows: usize, longest: &mut Option<ArrayRef>) -> Result<ArrayRef, ArrowError> {
-    let enough = match longest.take().filter(|it| it.len() >= rows) {
+    // The values of a list are not cut with it, and would count as bytes of every slice.
+    let is_list = matches!(value.data_type(), DataType::List(_));
+    let enough = match longest.take().filter(|it| it.len() == rows || (it.len() > rows && !is_list)) {
         Some(enough) => enough,
         None => take(value, &UInt32Array::from(vec![0; rows]), None)?,
     };

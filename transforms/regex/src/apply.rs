@@ -36,6 +36,8 @@ struct Planned {
     column: usize,
     /// The columns of the input that are carried along.
     keep: Vec<usize>,
+    /// Of the matcher's columns, which come out.
+    sent: Vec<bool>,
     output: SchemaRef,
 }
 
@@ -76,14 +78,18 @@ impl Extract {
         let column = same_type(input, "column", &self.column, "text", |it| *it == DataType::Utf8)?;
         let mut keep = self.kept(input)?;
         keep.retain(|it| wanted(input.field(*it).name()));
-        self.matcher.want(wanted);
-        let columns = self.matcher.columns().iter().zip(&self.types).enumerate();
-        let columns = columns.filter(|(nth, _)| self.matcher.is_wanted(*nth));
+        let columns: Vec<(&String, &Type)> = self.matcher.columns().iter().zip(&self.types).collect();
+        let sent: Vec<bool> = columns.iter().map(|(name, _)| wanted(name)).collect();
+        let sent_columns = columns.iter().zip(&sent).filter(|(_, sent)| **sent).map(|(column, _)| column);
         let mut fields: Vec<Field> =
-            columns.map(|(_, (name, kind))| Field::new(name, kind.data_type(), true)).collect();
+            sent_columns.map(|(name, kind)| Field::new(*name, kind.data_type(), true)).collect();
+        // What can be wrong is read all the same: which rows are refused may not depend on who uses them.
+        let checked: BTreeSet<String> =
+            columns.iter().filter(|(_, kind)| **kind != Type::Text).map(|(name, _)| (*name).clone()).collect();
+        self.matcher.want(|it| wanted(it) || checked.contains(it));
         fields.extend(keep.iter().map(|it| input.field(*it).clone()));
         let output = Arc::new(Schema::new(fields));
-        self.planned = Some(Planned { input: input.clone(), column, keep, output: output.clone() });
+        self.planned = Some(Planned { input: input.clone(), column, keep, sent, output: output.clone() });
         Ok(output)
     }
 
@@ -124,7 +130,7 @@ impl Transform for Extract {
     }
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {
-        let Planned { column, keep, output, .. } = self.planned.as_ref().ok_or("`apply` came before `plan`")?;
+        let Planned { column, keep, sent, output, .. } = self.planned.as_ref().ok_or("`apply` came before `plan`")?;
         let lines = rows.column(*column).as_string::<i32>();
         let (text, offsets) = (lines.value_data(), lines.value_offsets());
         let line_bytes = (offsets[lines.len()] - offsets[0]) as usize;
@@ -140,7 +146,7 @@ impl Transform for Extract {
             let some = first..lines.len().min(first + ROWS);
             self.matcher.find(lines, some, &mut self.block, |row| {
                 let line = lines.is_valid(row).then(|| lines.value(row));
-                out.refuse(row, mismatch(line, &self.column, self.fields));
+                refused.insert(row as u32, mismatch(line, &self.column, self.fields));
             });
             let matching = self.block.rows();
             for (nth, builder) in &mut builders {
@@ -161,7 +167,9 @@ impl Transform for Extract {
             if origins.len() >= ROWS {
                 self.text_bytes[nth] = builder.bytes() * 1024 / origins.len();
             }
-            columns.push(builder.finish());
+            if sent[nth] {
+                columns.push(builder.finish());
+            }
         }
         let all_match = origins.len() == lines.len();
         let origins = UInt32Array::from(origins);
@@ -170,14 +178,10 @@ impl Transform for Extract {
             columns.push(if all_match { column.clone() } else { take(column, &origins, None)? });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
-        let sent = RecordBatch::try_new_with_options(output.clone(), columns, &options)?;
+        let rows = RecordBatch::try_new_with_options(output.clone(), columns, &options)?;
 
-        if refused.is_empty() && all_match {
-            out.send(sent);
-            return Ok(());
-        }
         if refused.is_empty() {
-            out.send_picked(sent, origins);
+            out.send(rows);
             return Ok(());
         }
         let good: BooleanArray = origins.values().iter().map(|it| Some(!refused.contains_key(it))).collect();
@@ -185,7 +189,7 @@ impl Transform for Extract {
             out.refuse(row as usize, why);
         }
         let origins = filter(&origins, &good)?.as_primitive().clone();
-        out.send_picked(filter_record_batch(&sent, &good)?, origins);
+        out.send_picked(filter_record_batch(&rows, &good)?, origins);
         Ok(())
     }
 }

@@ -40,8 +40,8 @@ pub use forebay_codec::types::Type;
 /// engine, in a time that grows with the length of the line and never faster. `forebay check --explain` says what became
 /// of a pattern, and why.
 ///
-/// Columns that nothing behind this transform uses are neither built nor checked: a row is not refused for a value of
-/// theirs. A pattern may have 64 KiB, and 10 MiB when it is compiled; how long a line may be is said by its source.
+/// Columns of text that nothing behind this transform uses are not built; others are read, so that the same rows are
+/// refused whoever uses them. A pattern may have 64 KiB, and 10 MiB when it is compiled; how long a line may be is said by its source.
 ///
 /// ```toml
 /// [transforms.parse]

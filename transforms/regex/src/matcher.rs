@@ -49,6 +49,8 @@ struct Alternative {
     groups: Vec<Option<usize>>,
     /// For each wanted column its group, and where its cells begin in a block.
     targets: Vec<(Option<usize>, usize)>,
+    /// Where the places of those columns begin that `separated` says nothing about.
+    left: Vec<usize>,
 }
 
 impl Matcher {
@@ -75,11 +77,13 @@ impl Matcher {
     pub(crate) fn want(&mut self, wanted: impl Fn(&str) -> bool) {
         self.wanted = self.columns.iter().map(|it| wanted(it)).collect();
         let unwanted = self.columns.len();
-        for Alternative { separated, groups, targets, .. } in &mut self.alternatives {
+        for Alternative { separated, groups, targets, left, .. } in &mut self.alternatives {
             let all = groups.iter().enumerate().filter(|(column, _)| self.wanted[*column]);
             *targets = all.map(|(column, group)| (*group, ROWS * column)).collect();
             let column = |group: usize| groups.iter().position(|it| *it == Some(group)).filter(|it| self.wanted[*it]);
             if let Some(separated) = separated {
+                let elsewhere = |group: &Option<usize>| group.is_none_or(|it| !separated.places(it));
+                *left = targets.iter().filter(|(group, _)| elsewhere(group)).map(|(_, to)| *to).collect();
                 separated.direct(|group| ROWS * group.and_then(column).unwrap_or(unwanted));
             }
         }
@@ -162,6 +166,7 @@ impl Alternative {
             locations: regex.capture_locations(),
             groups,
             targets: Vec::new(),
+            left: Vec::new(),
             regex,
         }
     }
@@ -182,6 +187,8 @@ impl Alternative {
     fn find(&mut self, line: &Line<'_>, nth: usize, cells: &mut [Place]) -> bool {
         let text = line.lines.value_data();
         if self.separated.as_ref().is_some_and(|it| it.find(text, line.start, line.end, nth, cells)) {
+            // What an earlier line, or another pattern, has left there is not of this one.
+            self.left.iter().for_each(|to| cells[to + nth] = Place::NOWHERE);
             return true;
         }
         if !self.find_groups(line) {

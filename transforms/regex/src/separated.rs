@@ -94,6 +94,11 @@ impl Separated {
         }
     }
 
+    /// Whether the group is one of the fields.
+    pub fn places(&self, group: usize) -> bool {
+        self.groups.contains(&Some(group))
+    }
+
     /// Finds the fields of the line from `start` to before `end`, and writes the cells of row `row` of the block.
     /// If it gives `false`, they are not all written, and the line may match or not.
     pub fn find(&self, text: &[u8], start: usize, end: usize, row: usize, cells: &mut [Cell]) -> bool {

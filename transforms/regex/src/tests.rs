@@ -1,5 +1,6 @@
 mod lowering;
 mod presets;
+mod several;
 
 use std::collections::BTreeSet;
 
@@ -272,9 +273,9 @@ fn only_what_is_used_is_built() {
         shown += &format!("{names:?} {rows} {origins:?}, refused {:?}\n", out.refused());
     }
     expect![[r#"
-        ["b", "key"] {"b":2,"key":"k1"} {"b":3,"key":"k2"} [0, 1], refused [(3, "does not match the pattern"), (2, "column `b`: `x` is not a u8")]
-        ["a"] {"a":1} {"a":4} [0, 2], refused [(3, "does not match the pattern"), (1, "column `a`: `x` is not a u8")]
-        [] {} {} {} [0, 1, 2], refused [(3, "does not match the pattern")]
+        ["b", "key"] {"b":2,"key":"k1"} [0], refused [(1, "column `a`: `x` is not a u8"), (2, "column `b`: `x` is not a u8"), (3, "does not match the pattern")]
+        ["a"] {"a":1} [0], refused [(1, "column `a`: `x` is not a u8"), (2, "column `b`: `x` is not a u8"), (3, "does not match the pattern")]
+        [] {} [0], refused [(1, "column `a`: `x` is not a u8"), (2, "column `b`: `x` is not a u8"), (3, "does not match the pattern")]
     "#]].assert_eq(&shown);
     assert_eq!(transform.uses(), Some(BTreeSet::from(["key".to_owned(), "message".to_owned()])));
 }

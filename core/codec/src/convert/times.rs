@@ -91,7 +91,10 @@ impl Layout {
             &[Item::Offset, Item::OffsetWithColon],
         ];
         let is_whole = once.iter().all(|it| count(it) == 1) && at_most_once.iter().all(|it| count(it) <= 1);
-        is_whole.then_some(Self(items))
+        // A minute without its hour, a fraction without its second: that is no time.
+        let nested =
+            [Item::Hour, Item::Minute, Item::Second, Item::Fraction].map(|it| count(&[it])).is_sorted_by(|a, b| a >= b);
+        (is_whole && nested).then_some(Self(items))
     }
 
     /// Milliseconds since 1970, if the text is as usual.

@@ -22,7 +22,7 @@ fn rows(count: i64) -> RecordBatch {
 fn chunks_are_full() {
     let all = rows(20_000);
     for size in [1, 7, 250, CHUNK_ROWS - 1, CHUNK_ROWS, 20_000] {
-        let mut chunks = Chunks::new(all.schema());
+        let mut chunks = Chunks::new(all.schema(), CHUNK_ROWS);
         let mut found = Vec::new();
         for start in (0..all.num_rows()).step_by(size) {
             found.extend(chunks.push(all.slice(start, size.min(all.num_rows() - start))).unwrap());
@@ -45,7 +45,7 @@ fn chunks_are_full() {
 fn what_waits_is_small() {
     let all = rows(CHUNK_ROWS as i64 - 1);
     for copied in [false, true] {
-        let mut chunks = Chunks::new(all.schema());
+        let mut chunks = Chunks::new(all.schema(), CHUNK_ROWS);
         for row in 0..all.num_rows() {
             let piece = if copied { rows(1) } else { all.slice(row, 1) };
             assert!(chunks.push(piece).unwrap().is_empty());

@@ -105,7 +105,10 @@ async fn same_rows_same_bytes() {
         "row_group_rows_max = 9000",
         "row_group_bytes_max = '20KiB'\ncompression = 'snappy'",
         "partition = { time = 'time', every = 'day', columns = ['secure'] }\ncompression = 'none'",
-        "partition = { time = 'time', columns = ['status'] }\nopen_partitions_max = 20",
+        "partition = { time = 'time', columns = ['status'] }\nopen_files_max = 2\nrow_group_rows_max = 8192",
+        "partition = { time = 'time', every = 'day' }\nsort = ['status', 'path']\nrow_group_rows_max = 9000",
+        "sort = ['agent']\nrow_group_bytes_max = '300KiB'\nbloom_filters = ['path']\ntimestamps = 'micros'",
+        "partition = { time = 'time' }\nprefix = '!{partitionKeyFromQuery:agent}/!{firehose:random-string}/'",
     ] {
         let whole = files(config, &rows, rows.num_rows()).await;
         for rows_max in [8_192, 1_000, 7] {
@@ -114,66 +117,101 @@ async fn same_rows_same_bytes() {
     }
 }
 
-/// Scenario: six partitions that are encoded at a time, each nearly a full row group.
-/// Guarantees: the largest row groups are ended early, since four full ones are the most; and where they end depends on
-/// the rows alone.
+/// Rows of 1 KiB that hardly compress, over so many partitions.
+fn large_rows(rows: usize, partitions: usize) -> RecordBatch {
+    let mut seed = 1_u64;
+    let mut text = |_| {
+        let digits = (0..64).map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{seed:016x}")
+        });
+        digits.collect::<String>()
+    };
+    let texts: Vec<String> = (0..rows).map(&mut text).collect();
+    columns([
+        (
+            "partition",
+            Arc::new((0..rows).map(|it| Some((it * 31 % partitions) as i64)).collect::<Int64Array>()) as ArrayRef,
+        ),
+        ("text", Arc::new(texts.iter().map(Some).collect::<StringArray>())),
+    ])
+}
+
+/// Scenario: 20 MiB of rows in one, four, 40 and 300 partitions, of which 16 MiB may be in memory at a time, whole and
+/// in batches of 999.
+/// Guarantees: large row groups are ended early, then files; where they end depends on the rows alone, and no row is
+/// lost.
 #[tokio::test]
 async fn memory_is_bounded() {
-    let countries = ["a", "b", "c", "d", "e", "f"];
-    let rows: Vec<_> = (0..60_000).map(|it| (Some(SEVEN + it), Some(countries[it as usize % 6]))).collect();
-    let rows = events(&rows);
-    let config = "partition = { columns = ['country'] }\nrow_group_bytes_max = '150KiB'";
-    let whole = files(config, &rows, rows.num_rows()).await;
-    let groups: Vec<usize> = whole
-        .values()
-        .map(|it| ArrowReaderMetadata::load(&bytes::Bytes::from(it.clone()), ArrowReaderOptions::new()).unwrap())
-        .map(|it| it.metadata().num_row_groups())
-        .collect();
-    expect!["[1, 1, 1, 1, 2, 2]"].assert_eq(&format!("{groups:?}"));
-    assert!(whole == files(config, &rows, 999).await);
+    let mut found = Vec::new();
+    for partitions in [1, 4, 40, 300] {
+        let rows = large_rows(20_000, partitions);
+        let config = "partition = { columns = ['partition'] }\nmemory_max = '16MiB'\ncompression = 'none'";
+        let whole = files(config, &rows, rows.num_rows()).await;
+        let groups = |it: &Vec<u8>| {
+            let bytes = bytes::Bytes::from(it.clone());
+            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).unwrap().metadata().num_row_groups()
+        };
+        let groups: Vec<usize> = whole.values().map(groups).collect();
+        let most = groups.iter().max().unwrap();
+        found.push(format!("{partitions} partitions: {} files of up to {most} row groups", whole.len()));
+        if partitions != 4 {
+            assert!(whole == files(config, &rows, 999).await, "{partitions}");
+        }
+    }
+    expect![[r#"
+        1 partitions: 1 files of up to 2 row groups
+        4 partitions: 4 files of up to 2 row groups
+        40 partitions: 40 files of up to 2 row groups
+        300 partitions: 446 files of up to 1 row groups"#]]
+    .assert_eq(&found.join("\n"));
 }
 
 /// Scenario: the footer of a file of two row groups.
-/// Guarantees: it names the delivery and the columns' fingerprint, holds statistics of each page, an offset index and
-/// dictionaries, is compressed, and holds no time of writing.
+/// Guarantees: it names the delivery and the columns' fingerprint, holds the order of the rows, statistics of each page,
+/// an offset index, dictionaries and the bloom filter, is compressed, and holds no time of writing.
 #[tokio::test]
 async fn footer() {
     let place = Place::new();
     let rows = events(&[(Some(SEVEN), Some("de")); 10_000]);
-    let sink = place.open("row_group_rows_max = 8192", &rows).await;
+    let keys = "row_group_rows_max = 8192\nsort = ['time', 'number']\nbloom_filters = ['country']";
+    let sink = place.open(keys, &rows).await;
     deliver(sink.as_ref(), 7, &[rows]).await;
     let file = fs::File::open(place.files().values().next().unwrap()).unwrap();
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
     let metadata = ArrowReaderMetadata::load(&file, options).unwrap();
     let metadata = metadata.metadata();
-    let mut lines = Vec::new();
+    let mut lines = vec![metadata.file_metadata().created_by().unwrap().to_owned()];
     for pair in metadata.file_metadata().key_value_metadata().unwrap() {
         lines.push(format!("{} = {}", pair.key, pair.value.as_deref().unwrap_or_default()));
     }
     for (nth, group) in metadata.row_groups().iter().enumerate() {
-        lines.push(format!("row group {nth}: {} rows", group.num_rows()));
+        let sorting = group.sorting_columns().unwrap().iter().map(|it| it.column_idx).collect::<Vec<_>>();
+        lines.push(format!("row group {nth}: {} rows, sorted by {sorting:?}", group.num_rows()));
         for (column, chunk) in group.columns().iter().enumerate() {
             lines.push(format!(
-                "  {}: {}, dictionary {}, statistics {}, page index {}",
+                "  {}: {}, dictionary {}, statistics {}, page index {}, bloom filter {}",
                 chunk.column_path(),
                 chunk.compression(),
                 chunk.dictionary_page_offset().is_some(),
                 chunk.statistics().is_some(),
                 metadata.column_index().unwrap()[nth][column].num_pages(),
+                chunk.bloom_filter_offset().is_some(),
             ));
         }
     }
     expect![[r#"
+        forebay
         forebay.delivery = 00000000000000000000000000000007
         forebay.schema = 91da6be7b4ff9a56
-        row group 0: 8192 rows
-          "time": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1
-          "country": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1
-          "number": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1
-        row group 1: 1808 rows
-          "time": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1
-          "country": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1
-          "number": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1"#]]
+        row group 0: 8192 rows, sorted by [0, 2]
+          "time": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter false
+          "country": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter true
+          "number": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter false
+        row group 1: 1808 rows, sorted by [0, 2]
+          "time": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter false
+          "country": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter true
+          "number": ZSTD(ZstdLevel(1)), dictionary true, statistics true, page index 1, bloom filter false"#]]
     .assert_eq(&lines.join("\n"));
 }
 
@@ -189,7 +227,11 @@ async fn keeps_the_contract() {
         (Some(SEVEN), Some("it")),
     ]);
     let input = cut(std::slice::from_ref(&rows), 2);
-    for config in ["", "partition = { time = 'time' }\nopen_partitions_max = 1"] {
+    for config in [
+        "",
+        "partition = { time = 'time' }",
+        "sort = ['country']\nlate = { to = 'refuse' }\npartition = { time = 'time' }",
+    ] {
         let place = Place::new();
         let visible = async || place.rows();
         forebay_testkit::sink(Promise::OncePerId, &input, async || place.open(config, &rows).await, visible).await;

@@ -1,11 +1,11 @@
-//! Work for an instruction counter: `instructions <workload> <way> <batches>` takes lines apart and prints nothing.
+//! Work for an instruction counter: `regex_instructions <workload> <way> <batches>` takes lines apart and prints nothing.
 //!
 //! Seconds differ from run to run; instructions do not. To count those of `measured` alone, in a release build:
 //!
 //! ```sh
-//! cargo build --release -p transform-regex --example instructions
+//! cargo build --release -p transform-regex --example regex_instructions
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*measured*' \
-//!     target/release/examples/instructions cloudfront transform 2
+//!     target/release/examples/regex_instructions cloudfront transform 2
 //! ```
 //!
 //! Workloads: `cloudfront` (the preset, 45 columns), `combined` (the combined log format), `branches` (a pattern that

@@ -32,24 +32,12 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// Waiting can help: someone may free space, give rights, or remove what stands in the way. Only where written data may
+/// be lost, which is a matter of `fsync`, it cannot.
 impl From<DiskError> for SinkError {
     fn from(error: DiskError) -> Self {
-        if passes(&error.source) { Self::Retry(error.into()) } else { Self::Stop(error.into()) }
+        Self::Retry(error.into())
     }
-}
-
-/// Whether waiting can help: someone may free space, or close files.
-fn passes(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::Interrupted
-            | ErrorKind::TimedOut
-            | ErrorKind::WouldBlock
-            | ErrorKind::ResourceBusy
-            | ErrorKind::OutOfMemory
-    ) || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Makes a directory and its missing ancestors, each of them durable: a new directory is lost in a power failure
