@@ -37,24 +37,31 @@ impl Books {
     /// The books as an earlier life left them.
     pub fn new(store: &dyn Store, after: BTreeMap<Partition, Position>) -> Self {
         let mut entries = Entries::default();
-        for (partition, position) in after {
-            match (Letter::of(&partition), position) {
+        for (partition, position) in &after {
+            match (Letter::of(partition), position.clone()) {
                 (Some(letter), Position::End) => {
                     entries.finished.insert(letter.id());
-                    if let Letter::Unreadable { object, .. } = &letter
-                        && let Some(object) = store.object(object)
+                    if let Letter::Unreadable { object: partition, after: last, .. } = letter
+                        && let Some(object) = store.object(&partition)
                     {
-                        entries.finished.insert(object.id());
+                        // Only together with the rows before it a refusal of the rest makes an object whole. Where they
+                        // are not safe (a delivery that was given up), or more came after all, it is read on from there.
+                        let reached = after.get(&partition).unwrap_or(&Position::Start);
+                        if *reached == last {
+                            entries.finished.insert(object.id());
+                        } else {
+                            entries.begun.insert(object.id(), (partition, reached.clone()));
+                        }
                     }
                 }
                 // It was not refused after all: the message comes again, the object is read again.
                 (Some(_), _) => {}
                 (None, position) => {
-                    let Some(object) = store.object(&partition) else { continue };
+                    let Some(object) = store.object(partition) else { continue };
                     if position == Position::End {
                         entries.finished.insert(object.id());
                     } else {
-                        entries.begun.insert(object.id(), (partition, position));
+                        entries.begun.insert(object.id(), (partition.clone(), position));
                     }
                 }
             }
@@ -115,10 +122,10 @@ impl Books {
         begun
     }
 
-    /// The same, once.
-    pub fn take_begun(&self) -> Vec<(Partition, Position)> {
-        let begun = self.begun();
-        self.lock().begun.clear();
+    /// The same, once, but for those that are to be kept for the next time.
+    pub fn take_begun(&self, keep: impl Fn(&Partition) -> bool) -> Vec<(Partition, Position)> {
+        let mut begun: Vec<_> = self.lock().begun.extract_if(|_, it| !keep(&it.0)).map(|it| it.1).collect();
+        begun.sort_unstable();
         begun
     }
 

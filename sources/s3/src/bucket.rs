@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::types::Object as Listed;
 use bytes::{Bytes, BytesMut};
 use forebay_api::{BoxError, Partition};
@@ -89,11 +90,31 @@ impl Bucket {
                     let version = version.map(Into::into);
                     return Ok(Some(Object { key: key.to_owned(), content, version }));
                 }
-                Err(Trouble::Gone(_)) => return Ok(None),
+                Err(Trouble::Gone(_)) => match self.missing(&doing, key, version).await {
+                    None => return Ok(None),
+                    Some(trouble) => patience.wait(&trouble).await,
+                },
                 Err(trouble @ (Trouble::Retry(_) | Trouble::Wait(_))) => patience.wait(&trouble).await,
                 // The answer to this request has no body, and may be as bare as `400`. That to a GET says more.
                 Err(trouble) => patience.wait(&Trouble::Wait(trouble.into_error())).await,
             }
+        }
+    }
+
+    /// Makes sure that it is the key that is missing; else says what the trouble is.
+    ///
+    /// The answer to HEAD has no body: a bucket that is missing, or a gateway that knows no better, answers with the same
+    /// bare `404`. That to GET says by its code what is not there.
+    async fn missing(&self, doing: &str, key: &str, version: Option<&str>) -> Option<Trouble> {
+        let call = self.0.client.get_object().bucket(&self.0.name).key(key).set_version_id(version.map(Into::into));
+        let is_there = || Trouble::Retry(format!("{doing}: it was not there a moment ago, and now it is").into());
+        match call.range("bytes=0-0").send().await.map_err(|error| trouble_of_get(doing, error)) {
+            Ok(_) => Some(is_there()),
+            Err(Trouble::Gone(_)) => None,
+            // It is empty.
+            Err(trouble) if trouble.code() == Some("InvalidRange") => Some(is_there()),
+            Err(trouble @ Trouble::Retry(_)) => Some(trouble),
+            Err(trouble) => Some(Trouble::Wait(trouble.into_error())),
         }
     }
 
@@ -128,7 +149,9 @@ impl Bucket {
             } else if suspect {
                 tries += 1;
                 if tries_max.is_some_and(|max| tries >= max) && self.others_can_be_read(object).await {
-                    return Err(GaveUp::Unreadable(format!("{trouble} ({tries} tries; other objects can be read)")));
+                    tracing::warn!("{trouble}: it is given up, since other objects can be read");
+                    let why = without_request(&trouble.to_string());
+                    return Err(GaveUp::Unreadable(format!("{why} ({tries} tries; other objects can be read)")));
                 }
             }
             patience.wait(&trouble).await;
@@ -171,14 +194,18 @@ impl Bucket {
             Some(version) => call.version_id(version),
             None => call.if_match(format!("\"{}\"", object.content.etag)),
         };
-        let answer = call.send().await.map_err(|error| Failure::Call(trouble(doing, error)))?;
+        let answer = call.send().await.map_err(|error| Failure::Call(trouble_of_get(doing, error)))?;
         // Not every server knows the condition.
         let size = match answer.content_range().and_then(|it| it.rsplit_once('/')) {
             Some((_, size)) => size.parse().ok(),
             None => answer.content_length().map(i64::unsigned_abs),
         };
-        let found = answer.e_tag().map(unquoted).zip(size).map(|(etag, size)| Content { etag, size });
-        if found.as_ref() == Some(&object.content) { Ok(answer) } else { Err(Failure::Other) }
+        let (Some(etag), Some(size)) = (answer.e_tag().map(unquoted), size) else {
+            let missing = if size.is_none() { "size" } else { "ETag" };
+            let what = format!("{doing}: the answer has no {missing}: does something on the way compress it?");
+            return Err(Failure::Call(Trouble::Wrong(what.into())));
+        };
+        if (Content { etag, size }) == object.content { Ok(answer) } else { Err(Failure::Other) }
     }
 
     /// Remembers an object that was just read.
@@ -195,8 +222,10 @@ impl Bucket {
     async fn others_can_be_read(&self, object: &Object) -> bool {
         let readable = self.0.readable.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for other in readable.iter().filter(|it| it.key != object.key) {
-            if self.get("reading another object", other, Some("bytes=0-0".to_owned())).await.is_ok() {
-                return true;
+            match self.get("reading another object", other, Some("bytes=0-0".to_owned())).await {
+                // That it was deleted or overwritten is said only by a server that works, to who has the rights.
+                Ok(_) | Err(Failure::Other | Failure::Call(Trouble::Gone(_) | Trouble::Exists(_))) => return true,
+                Err(_) => {}
             }
         }
         false
@@ -278,6 +307,10 @@ impl Store for Bucket {
     fn keeps_versions(&self) -> bool {
         true
     }
+
+    fn tries_max(&self) -> u32 {
+        self.0.tries_max
+    }
 }
 
 /// A listing of the bucket.
@@ -322,6 +355,22 @@ impl Bucket {
         let found = |key| Found { size: Some(size), stamp: Some(stamp), ..Found::key(key) };
         (!self.0.met.knows(&key, stamp)).then(|| found(key))
     }
+}
+
+/// What the failure of a GET means. A `404` without a body, which the SDK calls `NotFound`, is no word of S3 about an
+/// object: something before it has answered.
+fn trouble_of_get(doing: &str, error: SdkError<GetObjectError>) -> Trouble {
+    match trouble(doing, error) {
+        gone @ Trouble::Gone(_) if gone.code() == Some("NotFound") => Trouble::Wait(gone.into_error()),
+        trouble => trouble,
+    }
+}
+
+/// What happened, without the request's id: that is another one each time, and what is refused must be refused in the
+/// same words after a crash.
+pub fn without_request(what: &str) -> String {
+    let cut = what.split_once(", request `").and_then(|(head, rest)| Some((head, rest.split_once('`')?.1)));
+    cut.map_or_else(|| what.to_owned(), |(head, tail)| format!("{head}{tail}"))
 }
 
 /// An ETag as it is compared.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use forebay_api::{Partition, Position, Read};
 use forebay_codec::{Layout, Limits, ParquetReader, Reader};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::store::{Body, Ranges, Stream};
 
@@ -19,6 +20,9 @@ pub struct Decoder {
 /// Reads of one object. The thread is one read ahead of who takes them, and ends when this is let go.
 pub struct Current {
     reads: mpsc::Receiver<io::Result<Read>>,
+    partition: Partition,
+    /// Until it was seen to end.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Decoder {
@@ -34,9 +38,9 @@ impl Decoder {
             let why = format!("`{partition}` cannot be read from {from} on: that is not the number of a row");
             return Err(io::Error::other(why));
         }
-        let (decoder, from) = (self.clone(), from.clone());
+        let (decoder, of, from) = (self.clone(), partition.clone(), from.clone());
         let (to, reads) = mpsc::channel(1);
-        tokio::task::spawn_blocking(move || {
+        let thread = tokio::task::spawn_blocking(move || {
             let mut rows = decoder.rows(partition.clone(), body, &from);
             let mut from = from;
             for stop in stops {
@@ -48,7 +52,7 @@ impl Decoder {
                 from = stop;
             }
         });
-        Ok(Current { reads })
+        Ok(Current { reads, partition: of, thread: Some(thread) })
     }
 
     fn rows(&self, partition: Partition, body: Box<dyn Body>, from: &Position) -> Rows {
@@ -117,8 +121,23 @@ fn read_to(
 }
 
 impl Current {
-    /// The next rows; `None` after the last ones.
+    /// The next rows; `None` after the last ones. May be let go in the middle.
     pub async fn next(&mut self) -> Option<io::Result<Read>> {
-        self.reads.recv().await
+        if let Some(read) = self.reads.recv().await {
+            return Some(read);
+        }
+        let ended = self.thread.as_mut()?.await;
+        self.thread = None;
+        let why = panicked(ended.err()?);
+        Some(Err(io::Error::other(format!("reading `{}` failed: {why}", self.partition))))
     }
+}
+
+/// What a thread said at its untimely end.
+fn panicked(error: JoinError) -> String {
+    let Ok(said) = error.try_into_panic() else {
+        return "it was cancelled".to_owned();
+    };
+    let text = said.downcast_ref::<&str>().copied().or_else(|| said.downcast_ref::<String>().map(String::as_str));
+    format!("the decoder panicked: {}", text.unwrap_or("without a word"))
 }

@@ -187,6 +187,11 @@ impl Store for Directory {
     fn keeps_versions(&self) -> bool {
         false
     }
+
+    fn tries_max(&self) -> u32 {
+        // What is found is open already, and stays what it is.
+        1
+    }
 }
 
 /// A walk through the tree that meets the files in the order of their keys. Of the tree it holds the rest of each

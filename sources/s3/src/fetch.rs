@@ -26,8 +26,10 @@ pub enum Fetched {
     Open(Begin, Box<dyn Body>),
     /// One that was read, or will be, by whoever met it first.
     Known(Id),
-    /// One that is gone, or that is still being written.
+    /// One that is gone.
     Absent,
+    /// One that is being written: the next look finds it again.
+    Busy,
     /// One that cannot be read, or no further.
     Unreadable(Begin, String),
 }
@@ -43,7 +45,7 @@ pub async fn fetch(store: Arc<dyn Store>, books: Books, mut found: Found) -> Res
                 tracing::debug!(key = found.key, "the object is gone before it was read");
                 break Fetched::Absent;
             }
-            Finding::Busy => break Fetched::Absent,
+            Finding::Busy => break Fetched::Busy,
         };
         let id = object.id();
         let Admission::Read(begin) = books.admit(&*store, object) else {
@@ -57,6 +59,14 @@ pub async fn fetch(store: Arc<dyn Store>, books: Books, mut found: Found) -> Res
         };
         if begin.from > Position::Start {
             break Fetched::Unreadable(begin, why.to_string());
+        }
+        let tries = forgotten.len() + 1;
+        if why == GaveUp::Changed && tries >= store.tries_max() as usize {
+            let why = format!(
+                "each of {tries} answers had another ETag or size than the object that was looked up: \
+                 something on the way changes what is sent (compresses it), or it is overwritten all the time"
+            );
+            break Fetched::Unreadable(begin, why);
         }
         books.forget(id);
         forgotten.push(id);
@@ -73,6 +83,10 @@ pub async fn fetch(store: Arc<dyn Store>, books: Books, mut found: Found) -> Res
     };
     Ok(Outcome { fetched, forgotten })
 }
+
+/// What an object counts for that does not say its size: notifications often tell of small ones, and those must not be
+/// read at the pace of the latency.
+const UNKNOWN_BYTES: u64 = 1 << 20;
 
 /// Objects in the order in which they will be read, which are fetched at the same time.
 pub struct Ahead {
@@ -112,7 +126,7 @@ impl Ahead {
     /// Begins to fetch an object, as the last in the line, or as the next one.
     pub fn object(&mut self, store: &Arc<dyn Store>, books: &Books, due: Due) {
         let Due { found, message, next } = due;
-        let cost = found.size.unwrap_or(u64::MAX).min(self.max.bytes_of_one);
+        let cost = found.size.unwrap_or(UNKNOWN_BYTES).min(self.max.bytes_of_one);
         self.objects += 1;
         self.bytes += cost;
         let key = found.key.clone();

@@ -1,6 +1,6 @@
 //! From what stands in the file to a source at work.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_api::{BoxError, Partition, Position, Span};
@@ -88,6 +88,7 @@ impl S3 {
             ahead: Ahead::new(store.ahead()),
             letters: VecDeque::new(),
             current: None,
+            busy: HashSet::new(),
             queue,
             ended: false,
             _stop: stop.drop_guard(),

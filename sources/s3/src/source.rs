@@ -1,12 +1,12 @@
 //! The usual task: reads whatever is there and was not read yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use forebay_api::{BoxError, Position, Read, Settler, Source};
+use forebay_api::{BoxError, Partition, Position, Read, Settler, Source};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
@@ -30,6 +30,8 @@ pub struct Everything {
     /// Refusals that are to be given.
     pub letters: VecDeque<Letter>,
     pub current: Option<Reading>,
+    /// Keys that this look has found to be written right now.
+    pub busy: HashSet<String>,
     /// Where messages come from, if they do.
     pub queue: Option<Queue>,
     /// Nothing more will be found.
@@ -108,8 +110,26 @@ impl Everything {
         let id = begin.object.id();
         self.books.finish(id);
         let letter = Letter::Unreadable { object: begin.partition.clone(), after: after.clone(), why };
-        self.tell(|queue| queue.ledger().end_early(id, after, letter.id()));
-        self.letters.push_back(letter);
+        let letter_id = letter.id();
+        self.tell(|queue| queue.ledger().end_early(id, after, letter_id));
+        if self.books.is_known(letter_id) {
+            // It was given in an earlier life, and is safe; only rows before it were missing.
+            self.tell(|queue| queue.ledger().settled(letter_id, &Position::End));
+        } else {
+            self.letters.push_back(letter);
+        }
+    }
+
+    /// Refuses the rest of the objects that were begun in an earlier life, and that a look has not met.
+    fn refuse_what_was_not_met(&mut self) {
+        let busy = std::mem::take(&mut self.busy);
+        let store = self.store.clone();
+        let is_busy = |it: &Partition| store.object(it).is_some_and(|it| busy.contains(&it.key));
+        for (partition, from) in self.books.take_begun(is_busy) {
+            let Some(object) = store.object(&partition) else { continue };
+            let why = "it is gone, was changed, or is not meant by `path` and `include` any more".to_owned();
+            self.refuse(&Begin { object, partition, from: from.clone() }, from, why);
+        }
     }
 
     /// Takes what was found; nothing means that this was all.
@@ -141,9 +161,7 @@ impl Everything {
         let (Outcome { fetched, forgotten }, message, key) = match turn {
             Turn::Object { outcome, message, key } => (*outcome, message, key),
             Turn::Looked(read) => {
-                for (partition, position) in self.books.take_begun() {
-                    tracing::warn!(%partition, %position, "the rest of this object cannot be read: it is gone, or was changed");
-                }
+                self.refuse_what_was_not_met();
                 // An error: there is no next look.
                 let _ = read.send(());
                 return Ok(());
@@ -162,6 +180,9 @@ impl Everything {
                 self.current = Some(Reading { position: begin.from.clone(), begin, current });
             }
             Fetched::Known(id) => self.attach(id, message),
+            Fetched::Busy => {
+                self.busy.insert(key);
+            }
             Fetched::Absent => {
                 if let Some(message) = message {
                     tracing::warn!(key, %message, "the object of a message is not there: the message is let go");

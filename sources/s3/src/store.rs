@@ -41,6 +41,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the rest of an object can still be had after its key was given to other bytes.
     fn keeps_versions(&self) -> bool;
+
+    /// After so many tries an object is given up that is found and then is another one when it is opened.
+    fn tries_max(&self) -> u32;
 }
 
 /// A listing, page by page.

@@ -19,6 +19,7 @@ mod ledger;
 mod local;
 mod messages;
 mod notified;
+mod odd;
 mod remote;
 mod trouble;
 

@@ -1,5 +1,6 @@
 //! A bucket where something goes wrong.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
@@ -8,6 +9,8 @@ use forebay_testkit::services::{Fault, FaultProxy, Rule};
 use serde_json::json;
 
 use super::{PATIENCE, messages, next, put_into, remote, server, shown};
+use crate::letter::Letter;
+use crate::store::{Finding, Found, Store};
 
 fn denied() -> Fault {
     Fault::Status(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>".into())
@@ -183,6 +186,66 @@ async fn changed_between_two_lives() {
         s3://logs/a the object could not be read after row 1: it was overwritten while it was read
         s3://logs/b the object could not be read after row 1: it was deleted while it was read"#]]
     .assert_eq(&found.join("\n"));
+}
+
+/// Scenario: HEAD, whose answers have no body, says that a key is missing: of one that is there, of one that is not, and
+/// when it is the bucket that is missing, or something before the server that answers.
+/// Guarantees: only a key of which GET says the same is gone; all else is waited for.
+#[tokio::test]
+async fn missing_keys() {
+    let server = server(&[("a", b"one\n"), ("empty", b"")]);
+    let not_found = |method| Rule::new(Fault::Status(404, String::new())).method(method).path_contains("logs/");
+    let proxy = FaultProxy::start(&server.endpoint(), vec![not_found("HEAD").times(2)]);
+    let config = remote(&proxy.endpoint(), "s3://logs", json!({}));
+    let logs = config.everything(BTreeMap::new()).await.unwrap().store.clone();
+    let find = async |store: &dyn Store, key: &str| store.find(&Found::key(key.to_owned())).await.unwrap();
+    assert!(matches!(find(&*logs, "a").await, Finding::Object(..)));
+    proxy.set_rules(vec![not_found("HEAD").times(1)]);
+    assert!(matches!(find(&*logs, "empty").await, Finding::Object(..)));
+    assert!(matches!(find(&*logs, "b").await, Finding::Gone));
+    for answer in ["", "<Error><Code>NoSuchBucket</Code><Message>The bucket does not exist</Message></Error>"] {
+        let not_there = Rule::new(Fault::Status(404, answer.to_owned())).method("GET");
+        proxy.set_rules(vec![not_found("HEAD"), not_there]);
+        let nothing = tokio::time::timeout(Duration::from_millis(500), find(&*logs, "b")).await;
+        assert!(nothing.is_err(), "{answer}");
+    }
+}
+
+/// Scenario: the rest of an object was refused in an earlier life; the rows before it are safe, or are not.
+/// Guarantees: it is finished only if they are; else it is read on from the last row that is safe.
+#[tokio::test]
+async fn rows_before_a_refusal() {
+    let server = server(&[("a", b"one\ntwo\nthree\n")]);
+    let config = remote(&server.endpoint(), "s3://logs", json!({}));
+    let object = forebay_testkit::read(&config, Resume::start()).await[0].span.partition.clone();
+    let letter = Letter::Unreadable { object: object.clone(), after: Position::row(2), why: "why".to_owned() };
+    let mut found = String::new();
+    for own in [None, Some(1), Some(2)] {
+        let mut after = BTreeMap::from([(letter.partition(), Position::End)]);
+        after.extend(own.map(|it| (object.clone(), Position::row(it))));
+        let reads = forebay_testkit::read(&config, Resume::After(after)).await;
+        found.push_str(&format!("{own:?}: {}\n", shown(&reads).trim_end()));
+    }
+    expect![[r#"
+        None: s3://logs/a (start..end] one two three
+        Some(1): s3://logs/a (1..end] two three
+        Some(2): 
+    "#]]
+    .assert_eq(&found);
+}
+
+/// Scenario: the only object that was read is deleted; then one comes that may not be read.
+/// Guarantees: that the server says of the first that it is gone is proof enough that it works: the second is refused.
+#[tokio::test]
+async fn denied_while_others_are_gone() {
+    let server = server(&[("a", b"one\n")]);
+    let proxy = FaultProxy::start(&server.endpoint(), vec![Rule::new(denied()).method("GET").path_contains("/logs/b")]);
+    let config = remote(&proxy.endpoint(), "s3://logs", json!({ "tries_max": 1, "poll": "10ms" }));
+    let mut source = config.open(Resume::start()).await.unwrap();
+    assert_eq!(messages(&[next(&mut *source).await.unwrap()]), ["one"]);
+    std::fs::remove_file(server.directory().join("logs/a")).unwrap();
+    put_into(&server, "b", b"two\n");
+    assert_eq!(next(&mut *source).await.unwrap().refused.len(), 1);
 }
 
 /// Scenario: the server is down for a while, in the middle of an object.
