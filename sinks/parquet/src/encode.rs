@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema};
 use forebay_api::{DeliveryId, SinkError};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -16,6 +15,7 @@ use parquet::schema::types::ColumnPath;
 use crate::chunks::{CHUNK_ROWS, Chunks, FEW_ROWS, FRESH_MAX};
 use crate::columns::Columns;
 use crate::encoded::Encoded;
+use crate::groups::Groups;
 use crate::layout::Layout;
 use crate::measure;
 use crate::{Compression, Parquet};
@@ -108,7 +108,7 @@ pub(crate) struct Encoder {
     waiting_steps: usize,
     fresh: bool,
     /// Made for the first rows that are encoded: many files may be open of which none has many rows.
-    writer: Option<ArrowWriter<Encoded>>,
+    writer: Option<Groups>,
     group_bytes: usize,
 }
 
@@ -157,7 +157,7 @@ impl Encoder {
         }
         (self.waiting_rows, self.waiting_bytes, self.waiting_steps, self.fresh) = (0, 0, 0, false);
         if let Some(writer) = &mut self.writer {
-            writer.flush()?;
+            writer.end_group()?;
         }
         self.group_bytes = 0;
         Ok(())
@@ -171,12 +171,12 @@ impl Encoder {
             None => self.new_writer(columns, 0)?,
         };
         writer.finish()?;
-        Ok(std::mem::take(writer.inner_mut()))
+        Ok(std::mem::take(writer.encoded()))
     }
 
     /// The bytes that were encoded since the last call.
     pub(crate) fn take_encoded(&mut self) -> Encoded {
-        self.writer.as_mut().map(|it| std::mem::take(it.inner_mut())).unwrap_or_default()
+        self.writer.as_mut().map(|it| std::mem::take(it.encoded())).unwrap_or_default()
     }
 
     /// What ending the row group would set free, in bytes.
@@ -189,17 +189,17 @@ impl Encoder {
 
     /// What is kept until the file is finished besides, in bytes.
     pub(crate) fn kept_bytes(&self, columns: &Columns) -> usize {
-        let groups = self.writer.as_ref().map_or(0, |it| it.flushed_row_groups().len());
+        let groups = self.writer.as_ref().map_or(0, Groups::ended);
         FILE_BYTES + groups * columns.leaves().num_columns() * FOOTER_BYTES
     }
 
-    fn new_writer(&self, columns: &Columns, rows: usize) -> Result<ArrowWriter<Encoded>, CannotEncode> {
+    fn new_writer(&self, columns: &Columns, rows: usize) -> Result<Groups, CannotEncode> {
         // The Arrow schema in the footer would only repeat what the Parquet schema says, and not always in the same
         // order of its metadata.
         let is_small = rows < DICTIONARY_ROWS_MIN;
         let properties = if is_small { &self.encoding.small } else { &self.encoding.properties };
         let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
-        Ok(ArrowWriter::try_new_with_options(Encoded::default(), columns.schema().clone(), options)?)
+        Ok(Groups::new(columns.schema().clone(), options, self.encoding.row_group_rows_max)?)
     }
 
     fn write(&mut self, columns: &Columns, chunk: &RecordBatch) -> Result<(), CannotEncode> {
@@ -212,17 +212,17 @@ impl Encoder {
             for start in (0..group.num_rows()).step_by(CHUNK_ROWS) {
                 writer.write(&group.slice(start, CHUNK_ROWS.min(group.num_rows() - start)))?;
             }
-            writer.flush()?;
+            writer.end_group()?;
         } else {
             writer.write(chunk)?;
         }
         // Not left to the writer: to hold the limit exactly it cuts a chunk by calling itself, once for each row
         // group in it, and chunks of large rows would take it too deep.
-        if writer.in_progress_size() >= self.encoding.row_group_bytes_max {
-            writer.flush()?;
+        if writer.open_size() >= self.encoding.row_group_bytes_max {
+            writer.end_group()?;
         }
-        self.group_bytes = writer.memory_size();
-        if writer.in_progress_rows() >= PAGE_ROWS {
+        self.group_bytes = writer.open_memory();
+        if writer.open_rows() >= PAGE_ROWS {
             self.group_bytes += columns.leaves().num_columns() * self.encoding.compressor_bytes;
         }
         self.writer = Some(writer);

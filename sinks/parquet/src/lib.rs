@@ -14,6 +14,7 @@ mod ddl;
 mod encode;
 mod encoded;
 mod file;
+mod groups;
 mod layout;
 mod measure;
 mod store;

@@ -260,10 +260,9 @@ impl Drop for S3File {
         let parts = std::mem::take(&mut self.parts);
         let (shared, key) = (self.shared.clone(), std::mem::take(&mut self.key));
         let cleanup = async move {
-            // A part that arrives later would not go with the upload.
+            // A part that arrives later would not go with the upload. To give up waiting would not keep it back.
             for part in parts {
                 if let Part::Sent(_, task) = part {
-                    task.abort();
                     let _ = task.await;
                 }
             }
