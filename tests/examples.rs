@@ -1,8 +1,9 @@
 //! Every pipeline in the repository is right.
 
+use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{files, forebay, root, succeed};
+use crate::harness::{copy_all, files, forebay, root, succeed};
 
 /// Pipelines of the repository, but for those of a program of their own, which tests them itself.
 fn pipelines() -> Vec<PathBuf> {
@@ -23,4 +24,32 @@ fn examples_pass_the_check() {
         let name = pipeline.strip_prefix(root()).unwrap().to_path_buf();
         succeed(forebay(&root()).args(["check", "--all-envs"]).arg(name));
     }
+}
+
+/// Scenario: every example over the example data of the repository is run twice, from a directory of its own.
+/// Guarantees: each delivers most of what it reads, keeps what it refuses, and finds nothing new the second time.
+#[test]
+fn examples_deliver() {
+    let mut ran = 0;
+    for pipeline in pipelines() {
+        let text = fs::read_to_string(&pipeline).unwrap();
+        if text.contains("s3://") {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        copy_all(&root().join("examples/data"), &dir.path().join("examples/data"));
+        let run = || -> serde_json::Value {
+            let said = succeed(forebay(dir.path()).args(["run", "--json"]).arg(&pipeline));
+            serde_json::from_str(&said.out).unwrap()
+        };
+        let (first, second) = (run(), run());
+        let sum = |of: &str, what: &str| -> u64 {
+            first[of].as_object().unwrap().values().map(|it| it[what].as_u64().unwrap()).sum()
+        };
+        let (read, delivered) = (sum("sources", "read"), sum("sinks", "delivered"));
+        assert!(delivered > 0 && delivered >= read * 9 / 10, "{}: {first}", pipeline.display());
+        assert_eq!(second["nothing_new"], true, "{}: {second}", pipeline.display());
+        ran += 1;
+    }
+    assert_eq!(ran, 5);
 }
