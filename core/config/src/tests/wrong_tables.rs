@@ -269,13 +269,13 @@ batch = { bytes_max = 5, age_max = '5' }
                |
                = help: `in_flight_max`: How many deliveries may be on their way at a time.
 
-            error: `5` is not a length of time: write a number and a unit, such as "200ms", "5s" or "10m"
-              --> pipeline.toml:22:36
+            error: expected text, found `5`
+              --> pipeline.toml:22:23
                |
             22 | batch = { bytes_max = 5, age_max = '5' }
-               |                                    ^^^
+               |                       ^
                |
-               = help: `age_max`: So long after its first row came. For example `age_max = "5s"`
+               = help: `bytes_max`: At so many bytes of Arrow data. For example `bytes_max = "64MiB"`
         "#]],
     );
 }
