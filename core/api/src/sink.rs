@@ -61,6 +61,14 @@ pub enum Promise {
 pub trait Sink: Send + Sync {
     /// Begins a delivery. Nothing is visible before its draft is committed. Several drafts may be open at a time.
     async fn begin(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError>;
+
+    /// Begins a delivery that may have been made before, whole, in part or not at all, by a process that ended in the
+    /// middle, and however long ago.
+    ///
+    /// For a sink that promises [`Promise::OncePerId`] only for a while if it does not look.
+    async fn begin_again(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError> {
+        self.begin(id).await
+    }
 }
 
 /// A delivery being written. To let it go (drop it) is to abandon it: then nothing of it may become visible.
@@ -74,6 +82,12 @@ pub trait Draft: Send {
     /// Rows that cannot be taken are named in the answer, all others are in.
     /// After [`SinkError::Retry`] none of them is in, and the same rows are staged again.
     async fn stage(&mut self, rows: RecordBatch) -> Result<Refused, SinkError>;
+
+    /// Whether the delivery should end here, for a reason that its rows and bytes do not tell. Asked after rows were
+    /// staged; unlike what becomes of the rows, this may depend on how they were cut.
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Makes all staged rows durable and visible, except those that are named in the answer.
     /// Called again after [`SinkError::Retry`].

@@ -45,9 +45,6 @@ pub fn main(registry: Registry) -> ExitCode {
     }
     // A variable that is set to nothing is how one unsets it in many places.
     let environment = arguments.env.as_deref().filter(|it| !it.is_empty());
-    if matches!(arguments.command, None | Some(Command::Run(_))) {
-        allocator::choose_purge_delay();
-    }
     let done = match arguments.command.unwrap_or_default() {
         Command::Run(it) => run_file(&registry, environment, &it),
         Command::Check(it) => check::check(&registry, environment, &it),

@@ -17,7 +17,7 @@ use sink_parquet::Parquet;
 
 /// As in the program.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const BATCH_ROWS: usize = 8192;
 const BATCHES: usize = 4;

@@ -12,8 +12,9 @@ use arrow_select::take::take_record_batch;
 /// depends on how rows are cut into calls, and the same rows must give the same bytes in whatever batches they come.
 pub(crate) const CHUNK_ROWS: usize = 8192;
 
-/// How many pieces may wait as they came. An array of a few rows is mostly overhead.
-pub(crate) const FRESH_MAX: usize = 8;
+/// How many pieces may wait as they came. An array of a few rows is mostly overhead; and what is joined before its chunk
+/// is full is copied once more, which pieces of a thousand rows, as sources like them, are not.
+pub(crate) const FRESH_MAX: usize = 16;
 
 /// So few rows wait in one piece: files may be thousands, and each array needs hundreds of bytes however short it is.
 pub(crate) const FEW_ROWS: usize = 128;

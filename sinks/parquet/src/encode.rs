@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema};
 use forebay_api::{DeliveryId, SinkError};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -15,9 +15,9 @@ use parquet::schema::types::ColumnPath;
 use crate::chunks::{CHUNK_ROWS, Chunks, FEW_ROWS, FRESH_MAX};
 use crate::columns::Columns;
 use crate::encoded::Encoded;
-use crate::groups::Groups;
 use crate::layout::Layout;
 use crate::measure;
+use crate::writer::Writer;
 use crate::{Compression, Parquet};
 
 /// Who wrote a file. Not the version: the same rows give the same bytes as long as nothing else changes.
@@ -25,9 +25,6 @@ const CREATED_BY: &str = "forebay";
 
 /// So many rows make a page, if they are not too large before (the writer's own default).
 const PAGE_ROWS: usize = 20_000;
-
-/// A file that begins with fewer rows than this has no dictionaries: to set them up costs more than they save.
-const DICTIONARY_ROWS_MIN: usize = 1024;
 
 /// What a column's compressor keeps while its row group is open: measured for Zstandard at levels 1 to 3.
 const ZSTD_BYTES: usize = 512 << 10;
@@ -43,6 +40,7 @@ const FILE_BYTES: usize = 4 << 10;
 
 /// What all files of a delivery have in common.
 pub(crate) struct Encoding {
+    columns: Arc<Columns>,
     properties: WriterProperties,
     /// For files that begin with few rows.
     small: WriterProperties,
@@ -78,12 +76,35 @@ impl Encoding {
         }
         let properties = builder.build();
         Ok(Self {
+            columns: columns.clone(),
             small: properties.clone().into_builder().set_dictionary_enabled(false).build(),
             properties,
             compressor_bytes,
             row_group_rows_max,
             row_group_bytes_max: usize::try_from(config.row_group_bytes_max.bytes()).unwrap_or(usize::MAX),
         })
+    }
+
+    /// The columns of the files.
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// How a file is written, with dictionaries or without.
+    pub(crate) fn properties(&self, dictionaries: bool) -> &WriterProperties {
+        if dictionaries { &self.properties } else { &self.small }
+    }
+
+    /// How large a row group becomes, encoded.
+    pub(crate) fn row_group_bytes_max(&self) -> usize {
+        self.row_group_bytes_max
+    }
+
+    /// What the open row group of an encoder has in memory.
+    pub(crate) fn group_bytes(&self, encoder: &ArrowWriter<Encoded>) -> usize {
+        let has_pages = encoder.in_progress_rows() >= PAGE_ROWS;
+        let compressors = if has_pages { self.columns.leaves().num_columns() * self.compressor_bytes } else { 0 };
+        encoder.memory_size() + compressors
     }
 }
 
@@ -107,29 +128,20 @@ pub(crate) struct Encoder {
     /// In how many steps they came, and whether any came in this one.
     waiting_steps: usize,
     fresh: bool,
-    /// Made for the first rows that are encoded: many files may be open of which none has many rows.
-    writer: Option<Groups>,
-    group_bytes: usize,
+    writer: Writer,
 }
 
 impl Encoder {
-    pub(crate) fn new(encoding: Arc<Encoding>, columns: &Columns) -> Self {
+    pub(crate) fn new(encoding: Arc<Encoding>) -> Self {
+        let columns = encoding.columns();
         let chunk_rows = if columns.is_sorted() { encoding.row_group_rows_max } else { CHUNK_ROWS };
         let waiting = Chunks::new(columns.schema().clone(), chunk_rows);
-        Self {
-            encoding,
-            waiting,
-            waiting_rows: 0,
-            waiting_bytes: 0,
-            waiting_steps: 0,
-            fresh: false,
-            writer: None,
-            group_bytes: 0,
-        }
+        let writer = Writer::new(encoding.clone());
+        Self { encoding, waiting, waiting_rows: 0, waiting_bytes: 0, waiting_steps: 0, fresh: false, writer }
     }
 
     /// Takes rows in. Gives the memory that they need.
-    pub(crate) fn push(&mut self, columns: &Columns, rows: RecordBatch) -> Result<usize, CannotEncode> {
+    pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<usize, CannotEncode> {
         let bytes = measure::bytes(&rows);
         self.waiting_bytes += bytes;
         self.waiting_rows += rows.num_rows();
@@ -138,106 +150,62 @@ impl Encoder {
             self.waiting_bytes -= measure::bytes(&chunk);
             self.waiting_rows -= chunk.num_rows();
             self.waiting_steps = 0;
-            self.write(columns, &chunk)?;
+            self.writer.write(chunk)?;
         }
         Ok(bytes)
     }
 
     /// Ends a row group that is large enough. To be called after certain rows, wherever batches end.
-    pub(crate) fn end_step(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
+    pub(crate) fn end_step(&mut self) -> Result<(), CannotEncode> {
         self.waiting_steps += usize::from(std::mem::take(&mut self.fresh));
-        let is_large = columns.is_sorted() && self.waiting_bytes >= self.encoding.row_group_bytes_max;
-        if is_large { self.end_row_group(columns) } else { Ok(()) }
+        let is_large = self.encoding.columns().is_sorted() && self.waiting_bytes >= self.encoding.row_group_bytes_max;
+        if is_large { self.end_row_group() } else { Ok(()) }
     }
 
     /// Encodes all rows that came, and ends the row group.
-    pub(crate) fn end_row_group(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
-        if let Some(chunk) = self.waiting.rest()? {
-            self.write(columns, &chunk)?;
-        }
+    pub(crate) fn end_row_group(&mut self) -> Result<(), CannotEncode> {
+        let rest = self.waiting.rest()?;
         (self.waiting_rows, self.waiting_bytes, self.waiting_steps, self.fresh) = (0, 0, 0, false);
-        if let Some(writer) = &mut self.writer {
-            writer.end_group()?;
-        }
-        self.group_bytes = 0;
-        Ok(())
+        self.writer.end_row_group(rest.as_ref())
     }
 
     /// Encodes what is left, and the footer. No rows after this.
-    pub(crate) fn finish(mut self, columns: &Columns) -> Result<Encoded, CannotEncode> {
-        self.end_row_group(columns)?;
-        let mut writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.new_writer(columns, 0)?,
-        };
-        writer.finish()?;
-        Ok(std::mem::take(writer.encoded()))
+    pub(crate) fn finish(mut self) -> Result<Encoded, CannotEncode> {
+        self.end_row_group()?;
+        self.writer.finish()
     }
 
     /// The bytes that were encoded since the last call.
     pub(crate) fn take_encoded(&mut self) -> Encoded {
-        self.writer.as_mut().map(|it| std::mem::take(it.encoded())).unwrap_or_default()
+        self.writer.take_encoded()
     }
 
     /// What ending the row group would set free, in bytes.
-    pub(crate) fn open_bytes(&self, columns: &Columns) -> usize {
+    pub(crate) fn open_bytes(&self) -> usize {
         // Few rows lie in one piece, and rows that came in few steps in few.
         let pieces_max = if self.waiting_rows <= FEW_ROWS { 1 } else { FRESH_MAX };
-        let arrays = self.waiting_steps.min(pieces_max) * columns.schema().fields().len();
-        self.waiting_bytes + arrays * ARRAY_BYTES + self.group_bytes
+        let arrays = self.waiting_steps.min(pieces_max) * self.encoding.columns().schema().fields().len();
+        self.waiting_bytes + arrays * ARRAY_BYTES + self.writer.open_bytes()
     }
 
     /// What is kept until the file is finished besides, in bytes.
-    pub(crate) fn kept_bytes(&self, columns: &Columns) -> usize {
-        let groups = self.writer.as_ref().map_or(0, Groups::ended);
-        FILE_BYTES + groups * columns.leaves().num_columns() * FOOTER_BYTES
-    }
-
-    fn new_writer(&self, columns: &Columns, rows: usize) -> Result<Groups, CannotEncode> {
-        // The Arrow schema in the footer would only repeat what the Parquet schema says, and not always in the same
-        // order of its metadata.
-        let is_small = rows < DICTIONARY_ROWS_MIN;
-        let properties = if is_small { &self.encoding.small } else { &self.encoding.properties };
-        let options = ArrowWriterOptions::new().with_properties(properties.clone()).with_skip_arrow_metadata(true);
-        Ok(Groups::new(columns.schema().clone(), options, self.encoding.row_group_rows_max)?)
-    }
-
-    fn write(&mut self, columns: &Columns, chunk: &RecordBatch) -> Result<(), CannotEncode> {
-        let mut writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.new_writer(columns, chunk.num_rows())?,
-        };
-        if columns.is_sorted() {
-            let group = columns.sorted(chunk)?;
-            for start in (0..group.num_rows()).step_by(CHUNK_ROWS) {
-                writer.write(&group.slice(start, CHUNK_ROWS.min(group.num_rows() - start)))?;
-            }
-            writer.end_group()?;
-        } else {
-            writer.write(chunk)?;
-        }
-        // Not left to the writer: to hold the limit exactly it cuts a chunk by calling itself, once for each row
-        // group in it, and chunks of large rows would take it too deep.
-        if writer.open_size() >= self.encoding.row_group_bytes_max {
-            writer.end_group()?;
-        }
-        self.group_bytes = writer.open_memory();
-        if writer.open_rows() >= PAGE_ROWS {
-            self.group_bytes += columns.leaves().num_columns() * self.encoding.compressor_bytes;
-        }
-        self.writer = Some(writer);
-        Ok(())
+    pub(crate) fn kept_bytes(&self) -> usize {
+        FILE_BYTES + self.writer.groups() * self.encoding.columns().leaves().num_columns() * FOOTER_BYTES
     }
 }
 
 /// Rows fit the planned columns, and memory does not fail: waiting changes nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot encode rows as Parquet")]
 pub(crate) enum CannotEncode {
     /// Rows could not be taken apart.
+    #[error("cannot encode rows as Parquet")]
     Arrow(#[from] ArrowError),
     /// Rows could not be encoded.
+    #[error("cannot encode rows as Parquet")]
     Parquet(#[from] ParquetError),
+    /// A thread that encoded rows has ended with a panic, or with the program.
+    #[error("cannot encode rows as Parquet: the thread that did it is gone")]
+    ThreadGone,
 }
 
 impl From<CannotEncode> for SinkError {

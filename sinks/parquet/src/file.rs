@@ -10,7 +10,6 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use forebay_api::SinkError;
 
-use crate::columns::Columns;
 use crate::encode::{CannotEncode, Encoder, Encoding};
 use crate::encoded::Encoded;
 use crate::store::Upload;
@@ -38,11 +37,11 @@ pub(crate) struct DraftFile {
 }
 
 impl DraftFile {
-    pub(crate) fn new(name: String, upload: Box<dyn Upload>, encoding: Arc<Encoding>, columns: &Columns) -> Self {
+    pub(crate) fn new(name: String, upload: Box<dyn Upload>, encoding: Arc<Encoding>) -> Self {
         Self {
             name,
             upload,
-            encoder: Some(Encoder::new(encoding, columns)),
+            encoder: Some(Encoder::new(encoding)),
             bytes: Encoded::default(),
             parts: 0,
             ready: VecDeque::new(),
@@ -58,10 +57,10 @@ impl DraftFile {
     }
 
     /// Takes rows in, of which the last is the delivery's `last`th. Gives the memory that they need.
-    pub(crate) fn push(&mut self, columns: &Columns, rows: RecordBatch, last: u64) -> Result<usize, CannotEncode> {
+    pub(crate) fn push(&mut self, rows: RecordBatch, last: u64) -> Result<usize, CannotEncode> {
         self.used = last;
         let encoder = self.encoder.as_mut().expect("a file that is open has an encoder");
-        encoder.push(columns, rows)
+        encoder.push(rows)
     }
 
     /// The last row that came, by its number in the delivery.
@@ -71,26 +70,26 @@ impl DraftFile {
 
     /// Ends what is large enough: the row group, and parts. To be called after certain rows, wherever batches end, since
     /// what the file has in memory depends on it.
-    pub(crate) fn end_step(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
+    pub(crate) fn end_step(&mut self) -> Result<(), CannotEncode> {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.end_step(columns)?;
+        encoder.end_step()?;
         self.cut();
         Ok(())
     }
 
     /// Ends the row group in the encoder.
-    pub(crate) fn end_row_group(&mut self, columns: &Columns) -> Result<(), CannotEncode> {
+    pub(crate) fn end_row_group(&mut self) -> Result<(), CannotEncode> {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.end_row_group(columns)?;
+        encoder.end_row_group()?;
         self.cut();
         Ok(())
     }
 
     /// Encodes what is left, and the footer. No rows after this. `kept`: see [`Upload::finish`].
-    pub(crate) fn finish(&mut self, columns: &Columns, kept: bool) -> Result<(), CannotEncode> {
+    pub(crate) fn finish(&mut self, kept: bool) -> Result<(), CannotEncode> {
         let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
         self.bytes.append(encoder.take_encoded());
-        self.bytes.append(encoder.finish(columns)?);
+        self.bytes.append(encoder.finish()?);
         self.cut_parts();
         self.rest = Some(self.bytes.take(usize::MAX));
         self.kept = kept;
@@ -122,15 +121,15 @@ impl DraftFile {
     }
 
     /// What ending the row group would set free, in bytes.
-    pub(crate) fn open_bytes(&self, columns: &Columns) -> usize {
-        self.encoder.as_ref().map_or(0, |it| it.open_bytes(columns))
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.encoder.as_ref().map_or(0, |it| it.open_bytes())
     }
 
     /// How much its memory has grown since this was called last. Parts that are cut do not count: where files end must
     /// not depend on how fast they leave.
-    pub(crate) fn growth(&mut self, columns: &Columns) -> isize {
+    pub(crate) fn growth(&mut self) -> isize {
         let bytes = match &self.encoder {
-            Some(encoder) => encoder.open_bytes(columns) + encoder.kept_bytes(columns) + self.bytes.len(),
+            Some(encoder) => encoder.open_bytes() + encoder.kept_bytes() + self.bytes.len(),
             None => 0,
         };
         let before = std::mem::replace(&mut self.counted, bytes);

@@ -1,6 +1,7 @@
 //! Where a row belongs, and what its file keeps of it. Pure.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, PrimitiveArray, RecordBatch, StringArray, cast::AsArray};
@@ -54,7 +55,7 @@ pub(crate) struct Layout {
     late: Option<Lateness>,
     /// The columns whose values stand in paths.
     values: Vec<Value>,
-    columns: Columns,
+    columns: Arc<Columns>,
     /// How many bytes stand before the prefix in an object's key.
     root_bytes: usize,
     /// Whether Firehose's limits hold.
@@ -119,7 +120,7 @@ impl Layout {
                 values.push(Value::new(name, is_prefix, input)?);
             }
         }
-        let columns = Columns::new(config, in_path_only, input)?;
+        let columns = Arc::new(Columns::new(config, in_path_only, input)?);
         let root_bytes = config.place()?.root_bytes();
         let layout = Self { rows, errors, time, late, values, columns, root_bytes, is_prefix };
         layout.check_prefix("prefix", Kind::Rows)?;
@@ -128,7 +129,7 @@ impl Layout {
     }
 
     /// The columns of a file.
-    pub(crate) fn columns(&self) -> &Columns {
+    pub(crate) fn columns(&self) -> &Arc<Columns> {
         &self.columns
     }
 

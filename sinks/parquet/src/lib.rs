@@ -14,7 +14,6 @@ mod ddl;
 mod encode;
 mod encoded;
 mod file;
-mod groups;
 mod layout;
 mod measure;
 mod store;
@@ -23,6 +22,7 @@ mod template;
 mod tests;
 mod time_pattern;
 mod write;
+mod writer;
 
 use std::num::NonZeroU32;
 
@@ -126,7 +126,7 @@ pub struct Parquet {
     pub row_group_bytes_max: ByteSize,
     /// How much memory a delivery may need for all its open files: rows, encoders, and bytes that wait to be written.
     /// When it is more, large row groups end early, and then the files end that got no rows for the longest time:
-    /// further rows of their partitions go to further files. At least `"16MiB"`. Default: `"96MiB"`.
+    /// further rows of their partitions go to further files. At least `"16MiB"`. Default: `"64MiB"`.
     #[serde(default = "memory_max")]
     pub memory_max: ByteSize,
     /// How many files of a delivery may be partly written at a time, each an open file or upload; those that got no
@@ -227,7 +227,7 @@ fn row_group_bytes_max() -> ByteSize {
 }
 
 fn memory_max() -> ByteSize {
-    ByteSize::mib(96)
+    ByteSize::mib(64)
 }
 
 fn open_files_max() -> NonZeroU32 {

@@ -29,6 +29,12 @@ const SMALL_GROUP_PART: usize = 64;
 /// Files that are written or placed at a time. An answer of a bucket takes some hundredths of a second.
 const AT_A_TIME: usize = 8;
 
+/// Files that are finished before the first of them is written.
+const FINISHED_MAX: usize = 64;
+
+/// A delivery of so many files ends: each needs some memory until all of them are visible, a name at least.
+const FILES_FULL: usize = 2048;
+
 /// Opens the table.
 pub(crate) async fn open(config: &Parquet, layout: Layout) -> Result<Table, BoxError> {
     let store: Box<dyn Store> = match config.place()? {
@@ -113,7 +119,7 @@ struct ParquetDraft {
 impl Draft for ParquetDraft {
     async fn stage(&mut self, rows: RecordBatch) -> Result<Refused, SinkError> {
         // Nothing of `rows` is in yet: here, and only here, `Retry` is the truth.
-        self.write_out().await?;
+        write_out(&mut self.files).await?;
         let mut refused = Refused::new();
         let mut start = 0;
         while start < rows.num_rows() {
@@ -124,7 +130,7 @@ impl Draft for ParquetDraft {
             if length == until_end {
                 self.end_step()?;
             }
-            match self.write_out().await {
+            match write_out(&mut self.files).await {
                 // What was not written stays in memory; the next call meets the full disk before it takes rows.
                 Ok(()) | Err(SinkError::Retry(_)) => {}
                 Err(stop) => return Err(stop),
@@ -133,11 +139,17 @@ impl Draft for ParquetDraft {
         Ok(refused)
     }
 
+    fn is_full(&self) -> bool {
+        self.files.len() >= FILES_FULL
+    }
+
     async fn commit(&mut self) -> Result<Refused, SinkError> {
         if !self.committed {
-            let columns = self.table.layout.columns();
-            self.files.iter_mut().try_for_each(|it| it.finish(columns, true))?;
-            self.write_out().await?;
+            // Some at a time: the bytes of what is finished wait in memory.
+            for files in self.files.chunks_mut(FINISHED_MAX) {
+                files.iter_mut().try_for_each(|it| it.finish(true))?;
+                write_out(files).await?;
+            }
             self.place().await?;
             self.committed = true;
             self.table.store.forget(&self.id).await;
@@ -189,7 +201,7 @@ impl ParquetDraft {
             } else {
                 take_record_batch(located.kept(), &UInt32Array::from(numbers)).map_err(CannotEncode::from)?
             };
-            self.staged_bytes += self.files[file].push(table.layout.columns(), share, last)? as u64;
+            self.staged_bytes += self.files[file].push(share, last)? as u64;
             self.touched.insert(file);
         }
         self.staged += rows.num_rows() as u64;
@@ -204,7 +216,7 @@ impl ParquetDraft {
             *count += 1;
             let nth = self.files.len();
             let upload = self.table.store.upload(&self.id, nth, &name);
-            self.files.push(DraftFile::new(name, upload, self.encoding.clone(), self.table.layout.columns()));
+            self.files.push(DraftFile::new(name, upload, self.encoding.clone()));
             nth
         });
         self.open.insert(key, file);
@@ -214,10 +226,9 @@ impl ParquetDraft {
     /// Ends what is large enough, and whatever must end so that memory and open files stay within their bounds.
     fn end_step(&mut self) -> Result<(), CannotEncode> {
         let table = self.table.clone();
-        let columns = table.layout.columns();
         let mut closing = BTreeSet::new();
         for file in std::mem::take(&mut self.touched) {
-            self.files[file].end_step(columns)?;
+            self.files[file].end_step()?;
             self.count(file);
             if self.files[file].is_full() {
                 closing.insert(file);
@@ -257,16 +268,14 @@ impl ParquetDraft {
 
     /// Ends the largest row groups until the rest is small enough, or there are only small ones.
     fn end_row_groups(&mut self, memory_max: usize) -> Result<(), CannotEncode> {
-        let table = self.table.clone();
-        let columns = table.layout.columns();
         let mut sizes: Vec<(usize, usize)> =
-            self.open_files().map(|it| (self.files[it].open_bytes(columns), it)).collect();
+            self.open_files().map(|it| (self.files[it].open_bytes(), it)).collect();
         sizes.retain(|it| it.0 >= memory_max / SMALL_GROUP_PART);
         sizes.sort_unstable();
         while self.memory > memory_max
             && let Some((_, file)) = sizes.pop()
         {
-            self.files[file].end_row_group(columns)?;
+            self.files[file].end_row_group()?;
             self.count(file);
         }
         Ok(())
@@ -277,7 +286,7 @@ impl ParquetDraft {
     }
 
     fn count(&mut self, file: usize) {
-        self.memory = self.memory.saturating_add_signed(self.files[file].growth(self.table.layout.columns()));
+        self.memory = self.memory.saturating_add_signed(self.files[file].growth());
     }
 
     /// Ends files; further rows of their partitions come to further files.
@@ -286,7 +295,7 @@ impl ParquetDraft {
             return Ok(());
         }
         for file in closing {
-            self.files[*file].finish(self.table.layout.columns(), false)?;
+            self.files[*file].finish(false)?;
             self.count(*file);
         }
         self.open.retain(|_, file| !closing.contains(file));
@@ -294,14 +303,6 @@ impl ParquetDraft {
             *open = open.filter(|it| !closing.contains(it));
         }
         Ok(())
-    }
-
-    async fn write_out(&mut self) -> Result<(), SinkError> {
-        let mut due: Vec<Step<'_>> = Vec::new();
-        for file in self.files.iter_mut().filter(|it| it.is_due()) {
-            due.push(Box::pin(file.write_out()));
-        }
-        all(due).await
     }
 
     /// Gives all files their visible names, durably.
@@ -331,6 +332,14 @@ impl Drop for ParquetDraft {
             self.table.store.let_go(&self.id);
         }
     }
+}
+
+async fn write_out(files: &mut [DraftFile]) -> Result<(), SinkError> {
+    let mut due: Vec<Step<'_>> = Vec::new();
+    for file in files.iter_mut().filter(|it| it.is_due()) {
+        due.push(Box::pin(file.write_out()));
+    }
+    all(due).await
 }
 
 type Step<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + 'a>>;

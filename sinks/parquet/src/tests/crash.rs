@@ -28,9 +28,9 @@ fn text(place: &Place, error: &SinkError) -> String {
     text.replace(place.path().to_str().unwrap(), "PATH")
 }
 
-/// So many rows of one hour that a row group leaves the encoder.
-fn chunk() -> RecordBatch {
-    events(&vec![(Some(SEVEN), Some("de")); crate::chunks::CHUNK_ROWS])
+/// So many rows of one hour that a row group leaves the encoder: what is encoded of a chunk is taken with the next one.
+fn chunks() -> RecordBatch {
+    events(&vec![(Some(SEVEN), Some("de")); 2 * crate::chunks::CHUNK_ROWS])
 }
 
 /// Scenario: a draft is let go before `commit`, with bytes already on disk.
@@ -40,7 +40,7 @@ async fn an_abandoned_draft_leaves_nothing() {
     let place = Place::new();
     let sink = place.open(&format!("{HOURLY}\nrow_group_rows_max = 8192"), &two_hours()).await;
     let mut draft = begin(sink.as_ref(), 1).await;
-    draft.stage(chunk()).await.unwrap();
+    draft.stage(chunks()).await.unwrap();
     let id = delivery(1);
     assert_eq!(place.staging(), [id.to_string(), format!("{id}/0.tmp")]);
     drop(draft);
@@ -56,7 +56,7 @@ async fn open_removes_leftovers() {
     let sink = place.open(&format!("{HOURLY}\nrow_group_rows_max = 8192"), &two_hours()).await;
     deliver(sink.as_ref(), 1, &[two_hours()]).await;
     let mut draft = begin(sink.as_ref(), 2).await;
-    draft.stage(chunk()).await.unwrap();
+    draft.stage(chunks()).await.unwrap();
     std::mem::forget(draft);
     fs::write(place.path().join(".staging/stray.tmp"), "stray").unwrap();
     fs::write(place.path().join("README"), "not ours").unwrap();
@@ -81,8 +81,7 @@ async fn a_full_disk_is_waited_for() {
     fs::create_dir_all(&staging).unwrap();
     symlink("/dev/full", staging.join("0.tmp")).unwrap();
     let mut draft = begin(sink.as_ref(), 1).await;
-    // So many rows that a chunk is full, and a row group leaves the encoder.
-    draft.stage(chunk()).await.unwrap();
+    draft.stage(chunks()).await.unwrap();
     let full = draft.stage(rows.clone()).await.unwrap_err();
     expect!["retry: cannot write `PATH/.staging/00000000000000000000000000000001/0.tmp`; No space left on device (os error 28)"].assert_eq(&text(&place, &full));
     for _ in 0..2 {

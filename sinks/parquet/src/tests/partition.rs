@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use forebay_testkit::{cut, delivery};
 
-use super::{HOUR, Place, SEVEN, deliver, events};
+use super::{HOUR, Place, SEVEN, begin, deliver, events};
 use crate::layout::encoded;
 
 /// Scenario: rows on both sides of the hour, the day, the year, the first leap day of a century year, and the epoch,
@@ -246,9 +246,9 @@ async fn refuses_rows_without_a_place() {
 #[tokio::test]
 async fn ends_the_file_that_waits_longest() {
     let place = Place::new();
-    let chunk = |country| vec![(None, Some(country)); 8192];
-    let rows =
-        events(&[chunk("a"), chunk("b"), vec![(None, Some("d")); 5], chunk("c"), chunk("a"), chunk("b")].concat());
+    let chunks = |country| vec![(None, Some(country)); 2 * 8192];
+    let few = vec![(None, Some("d")); 5];
+    let rows = events(&[chunks("a"), chunks("b"), few, chunks("c"), chunks("a"), chunks("b")].concat());
     let keys = "partition = { columns = ['country'] }\nopen_files_max = 2\nrow_group_rows_max = 8192";
     let sink = place.open(keys, &rows).await;
     deliver(sink.as_ref(), 1, &[rows]).await;
@@ -260,4 +260,21 @@ async fn ends_the_file_that_waits_longest() {
         country=c/*-0.parquet
         country=d/*-0.parquet"#]]
     .assert_eq(&names.join("\n"));
+}
+
+/// Scenario: rows of 2,250 partitions come in pieces of 250.
+/// Guarantees: the draft asks to be ended once it has 2,048 files, not before.
+#[tokio::test]
+async fn asks_to_end_with_very_many_files() {
+    let place = Place::new();
+    let names: Vec<String> = (0..2500).map(|it| format!("country {it}")).collect();
+    let rows = |from: usize| events(&names[from..from + 250].iter().map(|it| (None, Some(&**it))).collect::<Vec<_>>());
+    let sink = place.open("partition = { columns = ['country'] }", &rows(0)).await;
+    let mut draft = begin(sink.as_ref(), 1).await;
+    let mut asked = Vec::new();
+    for from in (0..2500).step_by(250) {
+        draft.stage(rows(from)).await.unwrap();
+        asked.push(draft.is_full());
+    }
+    assert_eq!(asked, [[false; 8].as_slice(), &[true; 2]].concat());
 }

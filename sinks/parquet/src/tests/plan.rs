@@ -35,7 +35,7 @@ fn reads_its_table() {
     let default = config("");
     assert_eq!(default.compression, Compression::Zstd);
     assert_eq!(default.row_group_bytes_max.to_string(), "64MiB");
-    assert_eq!(default.memory_max.to_string(), "96MiB");
+    assert_eq!(default.memory_max.to_string(), "64MiB");
     assert_eq!((default.row_group_rows_max.get(), default.open_files_max.get()), (1_048_576, 128));
     assert_eq!(default.promise(), Promise::OncePerId);
     assert_eq!(default.resources(), [Resource::Directory("./data/cdn".into())]);
