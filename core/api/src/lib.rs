@@ -7,7 +7,8 @@
 //! 3. [`transform`] — a [`Transform`] is planned against a schema, then is a pure function of a batch.
 //! 4. [`sink`] — a [`Sink`] stages rows in a [`Draft`] and makes them visible under a [`DeliveryId`].
 //! 5. [`component`] — what stands in the file: [`Config`], [`Secret`], [`ByteSize`], and [`Wrong`], an error with a place.
-//! 6. [`plan`] — the graph after checking, which the engine runs.
+//! 6. [`claim`] — partitions that several processes share: a [`Claim`] is one of them, held by this process.
+//! 7. [`plan`] — the graph after checking, which the engine runs.
 //!
 //! # The contract
 //!
@@ -18,6 +19,7 @@
 //! - A row ends in exactly one of: *delivered*, *filtered* (counted), *refused* (kept in the dead letters).
 //! - What is forgotten counts as *abandoned*: it is read again.
 
+pub mod claim;
 pub mod component;
 pub mod plan;
 pub mod position;
@@ -25,6 +27,7 @@ pub mod sink;
 pub mod source;
 pub mod transform;
 
+pub use claim::{Claim, ClaimError, Claims, Kept};
 pub use component::{
     Age, ByteSize, Config, Dialect, Resource, Secret, Whereabouts, Wrong, column, nearest, same_type, shown,
 };

@@ -5,7 +5,7 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use crate::{BoxError, Partition, Position, Resource, Span};
+use crate::{BoxError, Claims, Partition, Position, Resource, Span};
 
 /// What stands in the file about a source.
 #[async_trait]
@@ -24,6 +24,17 @@ pub trait SourceConfig: Send + Sync {
     ///
     /// Called once for normal reading, and before that once for each delivery that a crash left open.
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError>;
+
+    /// Whether other processes read the same partitions, each its own: then they come from [`SourceConfig::claims`],
+    /// and [`SourceConfig::open`] is not called.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Joins the processes that share the partitions, for the pipeline of this name.
+    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
+        Err("this source does not share its partitions".into())
+    }
 }
 
 /// What a source is asked to read.

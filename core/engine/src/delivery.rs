@@ -39,6 +39,8 @@ pub(crate) struct Delivery {
     /// How many spans were joined, neighbours counted apart.
     spans: usize,
     begun: Instant,
+    /// Whether it may have been made before, by a process that ended in the middle.
+    again: bool,
     /// `None` as long as there is no row.
     draft: Option<Box<dyn Draft>>,
     places: Vec<Staged>,
@@ -67,6 +69,7 @@ impl Delivery {
             bytes: 0,
             spans: 0,
             begun: Instant::now(),
+            again: false,
             draft: None,
             places: Vec::new(),
             refused: 0,
@@ -74,10 +77,16 @@ impl Delivery {
         }
     }
 
+    /// One that may have been made before: nothing is in it yet, either.
+    pub fn again(number: u64, id: DeliveryId) -> Self {
+        Self { again: true, ..Self::new(number, id) }
+    }
+
     /// How full it is.
     pub fn fill(&self) -> Fill {
         let Self { rows, bytes, spans, refused, .. } = *self;
-        Fill { rows, bytes, spans, refused, age: self.begun.elapsed() }
+        let full = self.draft.as_ref().is_some_and(|it| it.is_full());
+        Fill { rows, bytes, spans, refused, full, age: self.begun.elapsed() }
     }
 
     /// Joins a share: stages its rows, and takes its span over.
@@ -100,7 +109,10 @@ impl Delivery {
             let draft = match &mut self.draft {
                 Some(draft) => draft,
                 None => {
-                    let begin = || side.sink.begin(&self.id);
+                    let begin = || match self.again {
+                        true => side.sink.begin_again(&self.id),
+                        false => side.sink.begin(&self.id),
+                    };
                     let begun = retrying(side, counters, "could not begin a delivery", begin).await?;
                     self.draft.insert(begun)
                 }

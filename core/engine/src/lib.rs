@@ -3,7 +3,10 @@
 //! - A [`lane`] for each source pulls reads, takes them through all transforms ([`flow`]), and hands each sink its share.
 //! - An [`outlet`] for each sink joins shares into a [`delivery`], writes the intent down, makes the delivery
 //!   visible, and keeps the books ([`ledger`]).
-//! - [`pipeline`] puts these together. After a start, what may or may not be visible is rebuilt exactly ([`replay`]) before anything new is read.
+//! - A [`part`] puts these together for sources whose positions are kept in one store. After a start, what may or may not
+//!   be visible is rebuilt exactly ([`replay`]) before anything new is read.
+//! - A partition that several processes share is a part of its own, for as long as this process holds the claim to it
+//!   ([`share`]). [`pipeline`] opens the sinks and sees all parts through.
 //!
 //! What is decided, is decided by pure functions: [`rules`], [`ledger`], [`recovery`]. The seeded simulation in
 //! `sim/` runs all of this and pulls the plug before any poll of any task.
@@ -17,11 +20,13 @@ mod lane;
 mod ledger;
 mod letters;
 mod outlet;
+mod part;
 mod pipeline;
 mod recovery;
 mod replay;
 mod rules;
 mod settle;
+mod share;
 mod tasks;
 
 #[cfg(test)]
@@ -60,7 +65,7 @@ pub struct Options {
 }
 
 /// How a run ended that nothing went wrong with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     /// Every source ended, and all of it is delivered.
     InputEnded,

@@ -1,27 +1,32 @@
-//! Puts a plan together and sees it through: rebuild, open, run, end.
+//! Opens the sinks of a plan, and sees its parts through.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use forebay_api::plan::{OnRefused, Retry};
-use forebay_api::{
-    Age, Batch, ByteSize, Deliver, Partition, Plan, Position, Promise, Resume, Settler, Sink, Source, whole,
-};
-use forebay_state::{Advance, Change, LogKey, Snapshot, Store};
-use tokio::task::{JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
+use forebay_api::plan::{OnRefused, PlannedSource, Retry};
+use forebay_api::{Age, Batch, ByteSize, Deliver, Plan, Promise, Sink, whole};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::counters::{Counters, DEAD_LETTERS, add};
+use crate::counters::{Counters, DEAD_LETTERS};
 use crate::delivery::SinkSide;
-use crate::flow::{Flow, is_refused_port_read};
-use crate::lane::Lane;
-use crate::ledger::Ledger;
-use crate::outlet::{Inlet, Outlet, OutletSettings, write};
-use crate::recovery::Standing;
-use crate::replay::Replay;
+use crate::flow::is_refused_port_read;
+use crate::part::{Origin, Part};
 use crate::rules::Rules;
-use crate::settle::Settlements;
-use crate::{Ending, Options, RunError, tasks};
+use crate::share::share;
+use crate::{Ending, Options, RunError};
+
+/// Everything of a pipeline that its parts have in common.
+pub(crate) struct Graph<'a> {
+    pub plan: &'a Plan,
+    /// The sinks of the plan by their numbers, and behind them those for the dead letters.
+    pub nodes: Vec<SinkNode>,
+    /// The numbers of the sinks that keep the dead letters, by node.
+    pub letters_of: BTreeMap<String, usize>,
+    pub counters: Arc<Counters>,
+    pub workers: usize,
+    pub rules: Rules,
+}
 
 /// Runs until the input ends, a stop is asked for, or something goes wrong.
 pub(crate) async fn run(
@@ -32,59 +37,52 @@ pub(crate) async fn run(
 ) -> Result<Ending, RunError> {
     let Options { store, stop, counters, workers, jitter_seed, abandon_pending } = options;
     let kept = if letters.is_some() { refusing_nodes(plan) } else { Vec::new() };
-    let letters_of: BTreeMap<String, usize> =
-        kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
-    let ready = async {
-        let nodes = open_sinks(plan, letters, &kept, jitter_seed).await?;
-        let snapshot = load(&*store).await?;
-        if abandon_pending {
-            abandon(&*store, &snapshot).await?;
-        }
-        let snapshot = load(&*store).await?;
-        warn_of_strangers(plan, &snapshot, &nodes);
-        let replay =
-            Replay { plan, letters: &letters_of, store: &*store, snapshot: &snapshot, counters: &counters, rules };
-        for (index, node) in nodes.iter().enumerate() {
-            replay.sink(index, &node.side, node.promise, &node.fingerprint).await?;
-        }
-        Ok(nodes)
-    };
+    let letters_of = kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
     let nodes = tokio::select! {
         biased;
-        nodes = ready => nodes?,
-        // What is pending stays so.
+        nodes = open_sinks(plan, letters, &kept, jitter_seed) => nodes?,
         () = stop.cancelled() => return Ok(Ending::DrainCut),
     };
+    let graph = Graph { plan, nodes, letters_of, counters, workers, rules };
 
-    let mut flows = Vec::new();
-    for planned in &plan.sources {
-        let flow = || Flow::new(plan, planned, &letters_of, counters.clone());
-        flows.push((0..workers.max(1)).map(|_| flow()).collect::<Result<Vec<_>, _>>()?);
+    let (shared, own): (Vec<&PlannedSource>, _) = plan.sources.iter().partition(|it| it.config.is_shared());
+    let halt = stop.child_token();
+    let mut parts: FuturesUnordered<PartRun<'_>> = FuturesUnordered::new();
+    if !own.is_empty() {
+        let sources = own.into_iter().map(|planned| Origin { planned, claim: None }).collect();
+        let part = Part { graph: &graph, sources, store, abandon_pending };
+        parts.push(Box::pin(part.run(&halt)));
     }
-    begin_letters(&*store, &flows, &letters_of, &nodes).await?;
-    let snapshot = load(&*store).await?;
-    let mut lanes = Vec::new();
-    for (planned, flows) in plan.sources.iter().zip(flows) {
-        let standing = standing(&snapshot, &planned.name, &nodes);
-        let resume = standing.resume(&flows[0].sinks());
-        let known = resume.values().filter(|it| **it == Position::End).count() as u64;
-        add(&counters.node(&planned.name).partitions_known, known);
-        let source = planned.config.open(Resume::After(resume)).await;
-        let source = source.map_err(|error| RunError::new(&planned.name, "could not be opened", error))?;
-        lanes.push(OpenLane { name: planned.name.clone(), source, flows, standing });
+    for planned in shared {
+        parts.push(Box::pin(share(&graph, planned, abandon_pending, &halt)));
     }
-    let tasks = Tasks::start(nodes, lanes, &snapshot, &store, &counters, &stop, rules);
-    tasks.finish(&stop, plan.drain_max).await?;
-    Ok(if stop.is_cancelled() { Ending::Drained } else { Ending::InputEnded })
+    let mut ending = Ending::InputEnded;
+    let mut failed = None;
+    while let Some(ended) = parts.next().await {
+        match ended {
+            Ok(ended) => ending = ending.max(ended),
+            Err(error) => {
+                failed.get_or_insert(error);
+                // What the others have read is delivered.
+                halt.cancel();
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(ending),
+    }
 }
 
+type PartRun<'a> = Pin<Box<dyn Future<Output = Result<Ending, RunError>> + 'a>>;
+
 /// A sink that is open, and how its deliveries are made.
-struct SinkNode {
-    side: SinkSide,
-    promise: Promise,
-    batch: Batch,
-    in_flight_max: usize,
-    fingerprint: String,
+pub(crate) struct SinkNode {
+    pub side: Arc<SinkSide>,
+    pub promise: Promise,
+    pub batch: Batch,
+    pub in_flight_max: usize,
+    pub fingerprint: String,
 }
 
 /// The nodes whose refused rows go to the dead letters.
@@ -109,14 +107,9 @@ async fn open_sinks(
     kept: &[String],
     jitter_seed: u64,
 ) -> Result<Vec<SinkNode>, RunError> {
-    let side = |name: &str, sink: Box<dyn Sink>, retry, on_refused, letters| SinkSide {
-        pipeline: plan.name.clone(),
-        name: name.into(),
-        sink,
-        retry,
-        on_refused,
-        letters,
-        jitter_seed,
+    let side = |name: &str, sink: Box<dyn Sink>, retry, on_refused, letters| {
+        let (pipeline, name) = (plan.name.clone(), name.into());
+        Arc::new(SinkSide { pipeline, name, sink, retry, on_refused, letters, jitter_seed })
     };
     let mut nodes = Vec::new();
     for planned in &plan.sinks {
@@ -145,195 +138,3 @@ async fn open_sinks(
     Ok(nodes)
 }
 
-/// Gives up what a crash left open.
-async fn abandon(store: &dyn Store, snapshot: &Snapshot) -> Result<(), RunError> {
-    for ((sink, number), pending) in &snapshot.pending {
-        let (id, rows) = (&pending.id, pending.rows);
-        tracing::warn!(sink, %id, rows, "a delivery that a crash left open is given up; its rows are read again");
-        let forget = vec![(sink.clone(), *number)];
-        write(store, sink, Change { forget, ..Change::default() }).await?;
-    }
-    Ok(())
-}
-
-/// Says which names of the state the file does not have: a node that was renamed begins anew, and that may double rows.
-fn warn_of_strangers(plan: &Plan, snapshot: &Snapshot, nodes: &[SinkNode]) {
-    let sinks: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.sink.as_str()).collect();
-    let sources: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.source.as_str()).collect();
-    for sink in sinks.into_iter().filter(|sink| !nodes.iter().any(|it| it.side.name == *sink)) {
-        tracing::warn!(sink, "the state knows a sink that is not in the file; under another name it begins anew");
-    }
-    for source in sources.into_iter().filter(|source| !plan.sources.iter().any(|it| it.name == *source)) {
-        tracing::warn!(source, "the state knows a source that is not in the file; under another name it begins anew");
-    }
-}
-
-/// The state notes under this partition, which no source has, that a node's dead letters are kept from here on.
-fn begun_mark() -> Partition {
-    Partition::from("")
-}
-
-/// Lets the dead letters of nodes that are new begin where the least advanced of the sinks is that the node feeds:
-/// what those have passed was never refused by it, and what they lack is yet to come by it.
-async fn begin_letters(
-    store: &dyn Store,
-    flows: &[Vec<Flow>],
-    letters_of: &BTreeMap<String, usize>,
-    nodes: &[SinkNode],
-) -> Result<(), RunError> {
-    let snapshot = load(store).await?;
-    for flow in flows.iter().map(|it| &it[0]) {
-        let standing = standing(&snapshot, &flow.source, nodes);
-        for (node, index) in letters_of.iter().filter(|(_, index)| flow.sinks().contains(index)) {
-            let sink = &nodes[*index].side.name;
-            let key = |partition| LogKey { sink: sink.clone(), source: flow.source.to_string(), partition };
-            if snapshot.committed.contains_key(&key(begun_mark())) {
-                continue;
-            }
-            let others: BTreeSet<usize> = flow.fed_by(node).into_iter().filter(|it| !is_letters(&nodes[*it])).collect();
-            let begins = standing.resume(&others).into_iter().chain([(begun_mark(), Position::End)]);
-            let advance = begins.map(|(partition, to)| Advance { key: key(partition), from: Position::Start, to });
-            write(store, sink, Change { advance: advance.collect(), ..Change::default() }).await?;
-        }
-    }
-    Ok(())
-}
-
-fn is_letters(node: &SinkNode) -> bool {
-    node.side.name.starts_with(DEAD_LETTERS)
-}
-
-async fn load(store: &dyn Store) -> Result<Snapshot, RunError> {
-    store.load().await.map_err(|error| RunError::new("[state]", "could not be read", Box::new(error)))
-}
-
-/// Where each sink has the logs of a source.
-fn standing(snapshot: &Snapshot, source: &str, nodes: &[SinkNode]) -> Standing {
-    let mut standing = Standing::default();
-    let of_source = snapshot.committed.iter().filter(|(key, _)| key.source == source && key.partition != begun_mark());
-    for (key, position) in of_source {
-        if let Some(sink) = nodes.iter().position(|it| it.side.name == key.sink) {
-            standing.set(sink, &key.partition, position);
-        }
-    }
-    standing
-}
-
-/// A source that is open, its way to the sinks, and where they stand.
-struct OpenLane {
-    name: String,
-    source: Box<dyn Source>,
-    flows: Vec<Flow>,
-    standing: Standing,
-}
-
-/// Everything that runs.
-struct Tasks {
-    lanes: JoinSet<Result<(), RunError>>,
-    outlets: JoinSet<Result<(), RunError>>,
-    settlers: JoinSet<Result<(), RunError>>,
-    settlements: Arc<Settlements>,
-    /// Stops the lanes: when a stop is asked for, or when one of them fails.
-    halt: CancellationToken,
-}
-
-impl Tasks {
-    fn start(
-        nodes: Vec<SinkNode>,
-        mut lanes: Vec<OpenLane>,
-        snapshot: &Snapshot,
-        store: &Arc<dyn Store>,
-        counters: &Arc<Counters>,
-        stop: &CancellationToken,
-        rules: Rules,
-    ) -> Self {
-        let mut settlements = Settlements::default();
-        let mut settlers: Vec<(String, Box<dyn Settler>)> = Vec::new();
-        for lane in &mut lanes {
-            if let Some(settler) = lane.source.settler() {
-                settlements.enter(&lane.name, lane.flows[0].sinks(), lane.standing.clone());
-                settlers.push((lane.name.clone(), settler));
-            }
-        }
-        let settlements = Arc::new(settlements);
-        let halt = stop.child_token();
-        let mut tasks = Self {
-            lanes: JoinSet::new(),
-            outlets: JoinSet::new(),
-            settlers: JoinSet::new(),
-            settlements: settlements.clone(),
-            halt: halt.clone(),
-        };
-        let mut inlets = BTreeMap::new();
-        let reached: BTreeSet<usize> = lanes.iter().flat_map(|it| it.flows[0].sinks()).collect();
-        for (index, node) in nodes.into_iter().enumerate().filter(|(index, _)| reached.contains(index)) {
-            let (inlet, queue) = Inlet::new(&node.side.name, counters.clone());
-            inlets.insert(index, inlet);
-            let ledger = Ledger::new(&node.side.name, rules, &snapshot.committed);
-            let settings = OutletSettings {
-                index,
-                batch: node.batch,
-                in_flight_max: node.in_flight_max,
-                fingerprint: node.fingerprint,
-                epoch: snapshot.epoch.clone(),
-                rules,
-            };
-            let side = Arc::new(node.side);
-            let outlet = Outlet::new(settings, side, store.clone(), counters.clone(), settlements.clone(), ledger);
-            tasks.outlets.spawn(tasks::observed(outlet.run(queue)));
-        }
-        for OpenLane { source, flows, standing, .. } in lanes {
-            // The lanes hold the only ways in: when they are done, the outlets see the end.
-            let (inlets, counters, stop) = (inlets.clone(), counters.clone(), halt.clone());
-            let lane = Lane { source, flows, standing, inlets, counters, stop };
-            tasks.lanes.spawn(tasks::observed(lane.run()));
-        }
-        for (name, settler) in settlers {
-            let settlements = settlements.clone();
-            tasks.settlers.spawn(tasks::observed(async move { settlements.tell(&name, settler).await }));
-        }
-        tasks
-    }
-
-    /// Sees everything to its end. What a lane could not read does not keep what was read from being delivered;
-    /// what a sink could not deliver ends everything at once.
-    async fn finish(mut self, stop: &CancellationToken, drain_max: Age) -> Result<(), RunError> {
-        let mut failed: Option<RunError> = None;
-        let halt = self.halt.clone();
-        // A stop has its own limit, over all of the run.
-        let cut = async move {
-            halt.cancelled().await;
-            match stop.is_cancelled() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(drain_max.duration()).await,
-            }
-        };
-        tokio::pin!(cut);
-        while !self.lanes.is_empty() || !self.outlets.is_empty() {
-            tokio::select! {
-                biased;
-                Some(done) = self.outlets.join_next() => ended(done)?,
-                Some(told) = self.settlers.join_next() => ended(told)?,
-                Some(done) = self.lanes.join_next() => {
-                    if let Err(error) = ended(done) {
-                        failed.get_or_insert(error);
-                        self.halt.cancel();
-                    }
-                }
-                () = &mut cut => break,
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        self.settlements.close();
-        while let Some(told) = self.settlers.join_next().await {
-            ended(told)?;
-        }
-        Ok(())
-    }
-}
-
-fn ended(done: Result<Result<(), RunError>, JoinError>) -> Result<(), RunError> {
-    done.unwrap_or_else(|gone| Err(tasks::gone("engine", gone)))
-}

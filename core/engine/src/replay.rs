@@ -1,20 +1,20 @@
 //! After a crash: rebuilds the deliveries that may or may not be visible, exactly as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use forebay_api::{BoxError, Plan, Promise, Resume, Source, Span};
+use forebay_api::{BoxError, Promise, Resume, Source, Span};
 use forebay_state::{Pending, Snapshot, SourceSpan, Store};
 
 use crate::RunError;
-use crate::counters::{Counters, add};
+use crate::counters::add;
 use crate::delivery::{Delivery, SinkSide};
 use crate::flow::Flow;
 use crate::lane::broken;
 use crate::ledger::Ledger;
 use crate::outlet::write;
 use crate::recovery::unfinished;
-use crate::rules::Rules;
+use crate::part::Origin;
+use crate::pipeline::Graph;
 
 /// What to do about a delivery that cannot be rebuilt.
 const GIVE_UP: &str = "a crash left it open: run once more with the file and the input as they were then; \
@@ -22,13 +22,10 @@ const GIVE_UP: &str = "a crash left it open: run once more with the file and the
 
 /// What every rebuilt delivery needs.
 pub(crate) struct Replay<'a> {
-    pub plan: &'a Plan,
-    /// The numbers of the sinks that keep the dead letters, by node.
-    pub letters: &'a BTreeMap<String, usize>,
+    pub graph: &'a Graph<'a>,
+    pub sources: &'a [Origin<'a>],
     pub store: &'a dyn Store,
     pub snapshot: &'a Snapshot,
-    pub counters: &'a Arc<Counters>,
-    pub rules: Rules,
 }
 
 impl Replay<'_> {
@@ -43,7 +40,7 @@ impl Replay<'_> {
         promise: Promise,
         fingerprint: &str,
     ) -> Result<(), RunError> {
-        let mut ledger = Ledger::new(&side.name, self.rules, &self.snapshot.committed);
+        let mut ledger = Ledger::new(&side.name, self.graph.rules, &self.snapshot.committed);
         for pending in unfinished(self.snapshot, &side.name) {
             let failed = |gap| RunError::new(&side.name, "found a gap in its progress", Box::new(gap));
             ledger.enter_again(pending).map_err(failed)?;
@@ -55,7 +52,7 @@ impl Replay<'_> {
                     return Err(RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP));
                 }
                 self.delivery(index, side, pending).await?;
-                add(&self.counters.node(&side.name).rebuilt, 1);
+                add(&self.graph.counters.node(&side.name).rebuilt, 1);
             }
             let moves = ledger.settle(pending.number);
             write(self.store, &side.name, moves.into_change(&side.name, pending.number)).await?;
@@ -67,8 +64,8 @@ impl Replay<'_> {
     async fn delivery(&self, index: usize, side: &SinkSide, pending: &Pending) -> Result<(), RunError> {
         let (id, rows) = (&pending.id, pending.rows);
         tracing::info!(sink = side.name, %id, rows, "rebuilding a delivery that a crash left open");
-        let counters = self.counters.node(&side.name);
-        let mut delivery = Delivery::new(pending.number, id.clone());
+        let counters = self.graph.counters.node(&side.name);
+        let mut delivery = Delivery::again(pending.number, id.clone());
         let mut sources = BTreeMap::new();
         for SourceSpan { source, .. } in &pending.spans {
             if !sources.contains_key(source.as_str()) {
@@ -88,15 +85,15 @@ impl Replay<'_> {
 
     /// Opens a source for all that the delivery has of it, in the order in which it is wanted.
     async fn open(&self, index: usize, side: &SinkSide, name: &str, pending: &Pending) -> Result<Again, RunError> {
-        let Some(planned) = self.plan.sources.iter().find(|it| it.name == name) else {
+        let Some(origin) = self.sources.iter().find(|it| it.planned.name == name) else {
             return Err(lost(side, format!("the source `{name}` is not in the file any more")));
         };
-        let flow = Flow::new(self.plan, planned, self.letters, self.counters.clone())?;
+        let flow = Flow::new(self.graph.plan, origin.planned, &self.graph.letters_of, self.graph.counters.clone())?;
         if !flow.sinks().contains(&index) {
             return Err(lost(side, format!("rows of the source `{name}` do not reach the sink any more")));
         }
         let spans = pending.spans.iter().filter(|it| it.source == name).map(|it| it.span.clone()).collect();
-        let source = planned.config.open(Resume::Replay(spans)).await.map_err(|error| unread(name, error))?;
+        let source = origin.open(Resume::Replay(spans)).await.map_err(|error| unread(name, error))?;
         Ok(Again { source, flow })
     }
 
@@ -121,7 +118,7 @@ impl Replay<'_> {
             }
             left = follow(expected, &read.span).map_err(|what| broken(&name, what))?;
             for (_, share) in flow.apply(read, &BTreeSet::from([index]))? {
-                delivery.join(side, self.counters.node(&side.name), share).await?;
+                delivery.join(side, self.graph.counters.node(&side.name), share).await?;
             }
         }
         Ok(())

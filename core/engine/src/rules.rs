@@ -83,6 +83,8 @@ pub(crate) struct Fill {
     pub spans: usize,
     /// Rows that the sink refused while they were staged; their letters are held until the delivery is made.
     pub refused: u64,
+    /// Whether the sink says that it should end.
+    pub full: bool,
     /// Since its first row came; without rows, since its first span came.
     pub age: Duration,
 }
@@ -114,7 +116,7 @@ pub(crate) fn flush(fill: Fill, batch: &Batch) -> Flush {
     if fill.spans == 0 {
         return Flush::Empty;
     }
-    let full = fill.rows >= batch.rows_max || fill.bytes >= batch.bytes_max.bytes();
+    let full = fill.full || fill.rows >= batch.rows_max || fill.bytes >= batch.bytes_max.bytes();
     if full || fill.spans >= SPANS_MAX || fill.refused >= REFUSED_MAX {
         return Flush::Now;
     }

@@ -136,7 +136,7 @@ fn ledger_takes_up_what_is_half_passed() {
 fn flush_decides_by_what_comes_first() {
     let batch = Batch { rows_max: 10, bytes_max: ByteSize(1_000), age_max: Age::millis(200) };
     let at_once = Batch { age_max: Age::millis(0), ..batch };
-    let fill = |rows, bytes, spans, millis| Fill { rows, bytes, spans, refused: 0, age: Duration::from_millis(millis) };
+    let fill = |rows, bytes, spans, millis| Fill { rows, bytes, spans, refused: 0, full: false, age: Duration::from_millis(millis) };
     let left = |millis| Flush::In(Duration::from_millis(millis));
     let cases = [
         (fill(0, 0, 0, 0), batch, Flush::Empty),
@@ -148,6 +148,7 @@ fn flush_decides_by_what_comes_first() {
         (fill(1, 1_000, 1, 0), batch, Flush::Now),
         (fill(1, 1, 4_096, 0), batch, Flush::Now),
         (Fill { refused: 1_000, ..fill(9, 1, 1, 0) }, batch, Flush::Now),
+        (Fill { full: true, ..fill(1, 1, 1, 0) }, batch, Flush::Now),
         (fill(0, 0, 1, 200), batch, left(800)),
         (fill(0, 0, 1, 0), at_once, left(1_000)),
         (fill(0, 0, 9, 1_000), batch, Flush::MayGrow),

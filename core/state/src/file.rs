@@ -110,7 +110,7 @@ fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
 }
 
 /// Sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.
-fn new_epoch() -> String {
+pub(crate) fn new_epoch() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now()))
 }

@@ -12,8 +12,10 @@
 //! place where the writer believes it to be: a second writer is found out, not merged.
 //!
 //! [`FileStore`] is for one process: a file of the embedded database `redb`, one fsync a change.
+//! [`ClaimStore`] is for partitions that several processes share: it travels with the claim.
 //! [`MemoryStore`] keeps nothing and is for tests.
 
+mod claimed;
 mod file;
 mod memory;
 
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use forebay_api::{BoxError, DeliveryId, Partition, Position, Span};
 use serde::{Deserialize, Serialize};
 
+pub use claimed::ClaimStore;
 pub use file::{FileStore, create_directory};
 pub use memory::MemoryStore;
 
@@ -147,6 +150,12 @@ pub enum StoreError {
     /// The store belongs to something else, or to a version that this one cannot read.
     #[error("{0}")]
     Foreign(String),
+    /// The state is another process's now, as partitions are that several share.
+    #[error("{place} is another process's now")]
+    Lost {
+        /// The store's place.
+        place: String,
+    },
     /// The disk, the network, the database.
     #[error("the state at `{path}` could not be {doing}")]
     Failed {
