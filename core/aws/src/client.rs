@@ -51,6 +51,28 @@ impl Aws {
         Ok(aws_sdk_sqs::Client::from_conf(config.build()))
     }
 
+    /// A client of Kinesis Data Streams; as [`Aws::s3`]. It tries every call once: a second try counts against what the
+    /// shard allows in a second, and only those who read the shard know when there is room for it.
+    pub async fn kinesis(&self) -> Result<aws_sdk_kinesis::Client, BoxError> {
+        let shared = self.load(self.loader()).await?;
+        let mut config = aws_sdk_kinesis::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(aws_sdk_kinesis::Client::from_conf(config.build()))
+    }
+
+    /// A client of DynamoDB; as [`Aws::s3`]. It tries every call once: those who hold leases have little time, and must
+    /// know of a conditional write whether its first try went through.
+    pub async fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, BoxError> {
+        let shared = self.load(self.loader()).await?;
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+    }
+
     /// What all clients share, the calls for credentials included. The endpoint is not in it: it is that of one
     /// service, and not the one to ask for a role.
     pub(crate) async fn load(&self, loader: ConfigLoader) -> Result<SdkConfig, BoxError> {

@@ -1,7 +1,8 @@
 //! The table: what an answer of AWS means for those who asked.
 //!
-//! After "Error responses" of the Amazon S3 API reference, "Common Errors" of the Amazon SQS API reference, the retry
-//! rules of the AWS SDKs ("Retry behavior", AWS SDKs and Tools Reference Guide), and what S3-compatible servers add.
+//! After "Error responses" of the Amazon S3 API reference, "Common Errors" of the Amazon SQS API reference, the
+//! errors of each action in the Amazon Kinesis Data Streams API reference, the retry rules of the AWS SDKs ("Retry
+//! behavior", AWS SDKs and Tools Reference Guide), and what S3-compatible servers add.
 
 use crate::trouble::Answer;
 
@@ -38,6 +39,10 @@ const CODES: [(Next, &[&str]); 5] = [
             "LimitExceeded",
             "KMS.Throttling",
             "KmsThrottled",
+            "KMSThrottling",
+            // Kinesis: a shard has given what it gives in a second; a consumer or a subscription is in another's way.
+            "ProvisionedThroughputExceeded",
+            "ResourceInUse",
             // SQS: as many messages as a queue allows are in flight.
             "OverLimit",
             // Another request about the same thing came between.
@@ -84,6 +89,13 @@ const CODES: [(Next, &[&str]); 5] = [
             "QueueDoesNotExist",
             "NonExistentQueue",
             "QueueDeletedRecently",
+            // Kinesis: a stream, a shard or a consumer.
+            "ResourceNotFound",
+            "KMSAccessDenied",
+            "KMSDisabled",
+            "KMSInvalidState",
+            "KMSNotFound",
+            "KMSOptInRequired",
             // The server is full: MinIO, and others.
             "XMinioStorageFull",
             "InsufficientCapacity",
@@ -98,6 +110,9 @@ const CODES: [(Next, &[&str]); 5] = [
             "NoSuchUpload",
             // The SDK's name for the answer to HEAD, which has no body.
             "NotFound",
+            // Kinesis: what is valid for five minutes.
+            "ExpiredIterator",
+            "ExpiredNextToken",
             // SQS: somebody else has the message by now, or deleted it.
             "ReceiptHandleIsInvalid",
             "MessageNotInflight",
