@@ -234,7 +234,8 @@ impl Tasks {
                 epoch: snapshot.epoch.clone(),
                 rules,
             };
-            let outlet = Outlet::new(settings, node.side.clone(), store.clone(), counters.clone(), settlements.clone(), ledger);
+            let outlet =
+                Outlet::new(settings, node.side.clone(), store.clone(), counters.clone(), settlements.clone(), ledger);
             tasks.outlets.spawn(tasks::observed(outlet.run(queue)));
         }
         for OpenLane { source, flows, standing, .. } in lanes {

@@ -137,4 +137,3 @@ async fn open_sinks(
     }
     Ok(nodes)
 }
-

@@ -12,9 +12,9 @@ use crate::flow::Flow;
 use crate::lane::broken;
 use crate::ledger::Ledger;
 use crate::outlet::write;
-use crate::recovery::unfinished;
 use crate::part::Origin;
 use crate::pipeline::Graph;
+use crate::recovery::unfinished;
 
 /// What to do about a delivery that cannot be rebuilt.
 const GIVE_UP: &str = "a crash left it open: run once more with the file and the input as they were then; \

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use forebay_api::plan::PlannedSource;
 use forebay_api::Claim;
+use forebay_api::plan::PlannedSource;
 use forebay_state::{ClaimStore, StoreError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,8 @@ async fn hold(
         let causes = crate::causes(error.as_ref());
         tracing::warn!(source = name, %partition, "could not release the partition, others wait until the claim runs out: {causes}");
     }
-    ended
+    // That it went to another process is no reason for this one to say that it was stopped.
+    if stop.is_cancelled() { ended } else { ended.map(|_| Ending::InputEnded) }
 }
 
 /// The sinks that rows of a source reach, those for dead letters included.

@@ -136,7 +136,14 @@ fn ledger_takes_up_what_is_half_passed() {
 fn flush_decides_by_what_comes_first() {
     let batch = Batch { rows_max: 10, bytes_max: ByteSize(1_000), age_max: Age::millis(200) };
     let at_once = Batch { age_max: Age::millis(0), ..batch };
-    let fill = |rows, bytes, spans, millis| Fill { rows, bytes, spans, refused: 0, full: false, age: Duration::from_millis(millis) };
+    let fill = |rows, bytes, spans, millis| Fill {
+        rows,
+        bytes,
+        spans,
+        refused: 0,
+        full: false,
+        age: Duration::from_millis(millis),
+    };
     let left = |millis| Flush::In(Duration::from_millis(millis));
     let cases = [
         (fill(0, 0, 0, 0), batch, Flush::Empty),

@@ -36,7 +36,12 @@ impl ClaimStore {
     /// The store of a claim to a partition of `source`, of which `sinks` have rows.
     ///
     /// Where the last owner kept nothing that can be used, every sink stands where the claim says.
-    pub fn open(claim: Arc<dyn Claim>, pipeline: &str, source: &str, sinks: BTreeSet<String>) -> Result<Self, StoreError> {
+    pub fn open(
+        claim: Arc<dyn Claim>,
+        pipeline: &str,
+        source: &str,
+        sinks: BTreeSet<String>,
+    ) -> Result<Self, StoreError> {
         let place = || format!("the claim to {source}/{}", claim.partition());
         let kept = claim.kept();
         let snapshot = match &kept.state {

@@ -87,6 +87,24 @@ impl SourceConfig for FakeSourceConfig {
     }
 }
 
+impl FakeSourceConfig {
+    /// Opens the source for one partition alone.
+    pub async fn open_partition(&self, only: &Partition, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
+        match resume {
+            Resume::After(mut after) => {
+                for partition in 0..self.world.scenario.sources[self.source].partitions.len() {
+                    let partition = Partition::from(partition_name(partition).as_str());
+                    if partition != *only {
+                        after.insert(partition, Position::End);
+                    }
+                }
+                self.open(Resume::After(after)).await
+            }
+            replay => self.open(replay).await,
+        }
+    }
+}
+
 /// What is still to be read of a partition.
 struct Stretch {
     partition: usize,

@@ -15,6 +15,7 @@ mod edits;
 mod fakes;
 mod mutants;
 mod scenario;
+mod shares;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
