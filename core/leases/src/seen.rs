@@ -1,0 +1,69 @@
+//! What was seen of the table, and since when it has not changed. Pure.
+//!
+//! Times are those of this process's monotonic clock: a lease has run out when its counter has stood still for long enough
+//! before these eyes. No time is ever written or read, so clocks may differ as they like.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::lease::Lease;
+
+/// The table as it was read last.
+#[derive(Debug, Default)]
+pub struct Seen {
+    leases: BTreeMap<String, (Lease, Duration)>,
+}
+
+impl Seen {
+    /// Takes note of the whole table, which was read by `now`.
+    pub fn note(&mut self, leases: Vec<Lease>, now: Duration) {
+        let mut before = std::mem::take(&mut self.leases);
+        for lease in leases {
+            let since = match before.remove(&lease.key) {
+                Some((it, since)) if it.counter == lease.counter => since,
+                _ => now,
+            };
+            self.leases.insert(lease.key.clone(), (lease, since));
+        }
+    }
+
+    /// Takes note of one row that was read or written.
+    pub fn note_one(&mut self, lease: Lease, now: Duration) {
+        let since = match self.leases.get(&lease.key) {
+            Some((it, since)) if it.counter == lease.counter => *since,
+            _ => now,
+        };
+        self.leases.insert(lease.key.clone(), (lease, since));
+    }
+
+    /// A row is gone.
+    pub fn forget(&mut self, key: &str) {
+        self.leases.remove(key);
+    }
+
+    /// All leases, in the order of their keys.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values().map(|it| &it.0)
+    }
+
+    /// One lease.
+    pub fn get(&self, key: &str) -> Option<&Lease> {
+        self.leases.get(key).map(|it| &it.0)
+    }
+
+    /// For how long its counter has stood still.
+    pub fn still_for(&self, key: &str, now: Duration) -> Duration {
+        self.leases.get(key).map_or(Duration::ZERO, |it| now.saturating_sub(it.1))
+    }
+
+    /// Whether anybody may take it: it is nobody's, or its holder has not been heard of for as long as a lease lasts.
+    pub fn is_free(&self, lease: &Lease, now: Duration, duration: Duration) -> bool {
+        lease.owner.is_none() || self.still_for(&lease.key, now) >= duration
+    }
+
+    /// Whether its shard may be read: every shard that it was made of is done with, or forgotten.
+    pub fn is_due(&self, lease: &Lease) -> bool {
+        let is_open = |parent: &String| self.get(&lease.key_of(parent)).is_some_and(|it| !it.is_finished());
+        !lease.is_finished() && !lease.parents.iter().any(is_open)
+    }
+}
