@@ -1,6 +1,10 @@
 //! The suites tested against fakes that are right, and against such as are wrong in one thing each.
 
 #[cfg(feature = "services")]
+mod clickhouse;
+#[cfg(feature = "services")]
+mod kinesis;
+#[cfg(feature = "services")]
 mod services;
 mod sink;
 mod source;

@@ -13,6 +13,8 @@ pub enum Fault {
     AnswerLost,
     /// It is not passed on; the connection is reset (`RST`).
     Reset,
+    /// So many bytes of its body are passed on; then the connections to server and client are closed.
+    TruncateRequest(usize),
     /// It is passed on; the connection is reset after so many bytes of the answer's body.
     TruncateBody(usize),
     /// It is passed on after a while.

@@ -104,7 +104,8 @@ impl Drop for Ministack {
     }
 }
 
-fn free_port() -> u16 {
+/// A port of the loopback address that nobody listens on at the moment.
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback address has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

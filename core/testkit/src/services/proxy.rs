@@ -80,7 +80,7 @@ type AnyBody = BoxBody<Bytes, io::Error>;
 struct Passage {
     upstream: String,
     book: Arc<Mutex<Book>>,
-    sender: tokio::sync::Mutex<Option<SendRequest<Incoming>>>,
+    sender: tokio::sync::Mutex<Option<SendRequest<AnyBody>>>,
     /// Whether the client's connection is to end with a reset.
     reset: AtomicBool,
 }
@@ -109,11 +109,12 @@ impl Passage {
     /// An error closes the client's connection without an answer.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnyBody>, io::Error> {
         let fault = lock(&self.book).decide(&request);
+        let request = request.map(|body| body.map_err(io::Error::other).boxed());
         match fault {
             None => self.pass(request).await,
             Some(Fault::Status(status, text)) => {
                 // Who is still sending would miss the answer.
-                request.into_body().collect().await.map_err(io::Error::other)?;
+                request.into_body().collect().await?;
                 let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed();
                 let answer = Response::builder().status(status).header("content-type", "application/xml");
                 answer.body(body).map_err(io::Error::other)
@@ -125,6 +126,9 @@ impl Passage {
             Some(Fault::Reset) => {
                 self.reset.store(true, Ordering::Relaxed);
                 Err(io::Error::other("the connection is reset"))
+            }
+            Some(Fault::TruncateRequest(bytes)) => {
+                self.pass(request.map(|body| Cut { body, left: bytes, pause: None }.boxed())).await
             }
             Some(Fault::TruncateBody(bytes)) => {
                 let answer = self.pass(request).await?;
@@ -138,7 +142,7 @@ impl Passage {
         }
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Result<Response<AnyBody>, io::Error> {
+    async fn pass(&self, request: Request<AnyBody>) -> Result<Response<AnyBody>, io::Error> {
         let mut kept = self.sender.lock().await;
         let mut sender = match kept.take() {
             Some(sender) if !sender.is_closed() => sender,
@@ -151,7 +155,7 @@ impl Passage {
     }
 }
 
-async fn connect(upstream: &str) -> Result<SendRequest<Incoming>, io::Error> {
+async fn connect(upstream: &str) -> Result<SendRequest<AnyBody>, io::Error> {
     let stream = TcpStream::connect(upstream).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) =
@@ -167,7 +171,7 @@ async fn connect(upstream: &str) -> Result<SendRequest<Incoming>, io::Error> {
 struct Cut {
     body: AnyBody,
     left: usize,
-    /// Runs while the last bytes are on their way to the client.
+    /// Runs while the last bytes are on their way.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

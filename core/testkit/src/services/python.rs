@@ -82,7 +82,7 @@ fn step(command: &mut Command, requirements: &[&str]) -> Output {
 }
 
 /// Cargo's target directory: the one above this test's program that cargo has marked as such.
-fn target() -> PathBuf {
+pub(super) fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a program knows its path");
     let marked = program.ancestors().find(|it| it.join("CACHEDIR.TAG").is_file());
     marked.unwrap_or_else(|| panic!("{}: not in a target directory of cargo", program.display())).to_path_buf()

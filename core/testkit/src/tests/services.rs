@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use expect_test::expect;
 
-use crate::services::{Fault, FaultProxy, Ministack, Rule, S3Server, python, spark};
+use crate::services::{ACCESS_KEY, DynamoDb, Fault, FaultProxy, Ministack, Rule, S3Server, python, spark};
 
 /// Longer than anything here takes, on any machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -69,6 +69,7 @@ fn faults() {
     writeln!(said, "{}", asked(Some(Fault::Status(503, "<Error/>".into())), "PUT /a")).unwrap();
     writeln!(said, "{}", asked(Some(Fault::AnswerLost), "PUT /a")).unwrap();
     writeln!(said, "{}", asked(Some(Fault::Reset), "PUT /a")).unwrap();
+    writeln!(said, "{}", asked(Some(Fault::TruncateRequest(2)), "PUT /a")).unwrap();
     writeln!(said, "{}", asked(Some(Fault::TruncateBody(7)), "GET /20")).unwrap();
     writeln!(said, "{}", asked(Some(Fault::TruncateBody(0)), "GET /20")).unwrap();
     let begun = Instant::now();
@@ -79,12 +80,13 @@ fn faults() {
         HTTP/1.1 503 Service Unavailable <Error/> end
         nothing  end
         nothing  connection reset
+        nothing  end
         HTTP/1.1 200 OK xxxxxxx end
         HTTP/1.1 200 OK  end
         HTTP/1.1 200 OK GET /a for bucket.example:99 with body end
     "#]]
     .assert_eq(&said);
-    assert_eq!((proxy.seen().len(), proxy.faults()), (7, 6));
+    assert_eq!((proxy.seen().len(), proxy.faults()), (8, 7));
 }
 
 /// Scenario: a long body is cut far behind what one packet holds.
@@ -213,4 +215,26 @@ fn interpreters() {
 #[should_panic(expected = "`duckdb` names no exact version")]
 fn versions_are_exact() {
     python(&["duckdb"]);
+}
+
+/// Scenario: DynamoDB is started, asked with the key that every server takes, and ended.
+/// Guarantees: it answers; it is gone at once.
+#[test]
+fn a_dynamodb() {
+    let server = DynamoDb::start();
+    let endpoint = server.endpoint();
+    let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\
+         Content-Type: application/x-amz-json-1.0\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=00\r\n\r\n{{}}"
+    )
+    .unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(short(&said), "HTTP/1.1 200 OK {\"TableNames\":[]}", "{}", server.log());
+    drop(server);
+    assert_eq!(ask(&endpoint, "GET /").1.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

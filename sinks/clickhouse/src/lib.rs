@@ -1,0 +1,339 @@
+//! The `clickhouse` sink: inserts Arrow record batches into a table, each delivery once.
+//!
+//! - `types`: ClickHouse's types; `cast`: how Arrow's values become theirs. Pure.
+//! - `native`: columns in the format that goes over the wire; `block`: rows as the body of one INSERT.
+//! - `pieces`: which rows go into one INSERT, what it is called, and what to do about one that was made before. Pure:
+//!   the page to read about exactly once.
+//! - `server`: requests; `failure`: what errors mean to the engine.
+//! - `table`: the table as it is on the server, and whether the promise can be kept there.
+//! - `write`: the sink and its drafts.
+//! - `ddl`: statements that make the table, or add columns to it; `sql`: names and values in statements.
+
+mod block;
+mod cast;
+mod ddl;
+mod failure;
+mod native;
+mod pieces;
+mod server;
+mod sql;
+mod table;
+#[cfg(test)]
+mod tests;
+mod types;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use forebay_api::{
+    Age, Batch, BoxError, ByteSize, Config, Dialect, Promise, Secret, Sink, SinkConfig, Whereabouts, Wrong, column,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Inserts rows into a table of ClickHouse, over HTTP or HTTPS.
+///
+/// ```toml
+/// [sinks.warehouse]
+/// type = "clickhouse"
+/// inputs = ["event"]
+/// endpoint = "https://clickhouse.example.com:8443"
+/// database = "cdn"
+/// table = "logs"
+/// user = "forebay"
+/// password = { env = "CLICKHOUSE_PASSWORD" }
+/// create = true
+/// ```
+///
+/// A column of the rows goes to the column of the same name, or else to that with `_` for `.` and without `@`:
+/// `url.domain` to `url_domain`, `@timestamp` to `timestamp`. Columns that the rows do not have get their default.
+/// Columns that are `MATERIALIZED` or `ALIAS` are left to the server.
+///
+/// Rows go as columns in ClickHouse's own `Native` format, with the types of the table: numbers, `Bool`, `Decimal`,
+/// `String`, `FixedString`, `Date`, `Date32`, `DateTime`, `DateTime64`, `UUID`, `IPv4`, `IPv6`, `Enum`, `Array`, `Map`,
+/// each also `Nullable` or `LowCardinality`. Text is read as the column's type. What other columns get (`JSON`, `Variant`, …)
+/// the server reads from the text. Digits that a column has no room for are cut off, those of a `Decimal` rounded; a row
+/// with a value that does not fit is refused, with the column and the value. Where there is no value and the column is not `Nullable`, the
+/// column's default is inserted, as ClickHouse does it everywhere.
+///
+/// # Exactly once
+///
+/// Every INSERT is one block, with a name that follows from the delivery and the numbers of its rows, as
+/// `insert_deduplication_token`: what the table remembers it does not take again. All settings by which a server would
+/// make several blocks of it, or answer too early, are sent along. For what the table may have forgotten, each row
+/// holds the name of its INSERT in `delivery_column`: after a crash, and when an answer stayed away for too long, rows
+/// are looked up there before they are sent again. This is checked when the pipeline starts:
+///
+/// - the server is ClickHouse 24.3 or newer;
+/// - the engine is `MergeTree` or `ReplacingMergeTree`, plain, `Replicated` or `Shared`;
+/// - the table remembers 100 blocks or more: `non_replicated_deduplication_window` is 0 by default, and 10000 is a good
+///   number. An INSERT is one block in each partition that it fills. The time for which it is surely remembered is
+///   taken as a 64th of a second for each INSERT that there is room for, and as half of what
+///   `replicated_deduplication_window_seconds` says;
+/// - there is a `delivery_column`.
+///
+/// A `ReplacingMergeTree` ought to have a version column: rows that were replaced cannot be found again.
+///
+/// Materialized views get each row once as long as the table remembers, and if the tables that they feed do so as well:
+/// those need their own `non_replicated_deduplication_window`, and the log names them. If a view does not take rows that
+/// the table has taken, the sink waits for somebody to mend the view. Where a table is replicated, the user needs the
+/// right `SYSTEM SYNC REPLICA`.
+///
+/// # Errors
+///
+/// What the server says is judged by its number. A server or a table that is missing, quotas, short memory, too many
+/// parts, tables and users that may only be read, and everything that is not known are waited for. Wrong passwords and
+/// missing rights stop the pipeline; the next start goes on. If the server does not take the values of some row, as by
+/// a `CONSTRAINT`, the rows are halved until that row is alone, and it is refused with the server's reason. If columns
+/// of the table change, they are fetched again: when the server says so, and every half minute.
+///
+/// Deliveries go out after `batch = { age_max = "1s" }`, from `"0ms"` (as fast as the server answers) to minutes. A
+/// delivery that waits for its turn grows, so that a server that is slow gets fewer and larger ones.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClickHouse {
+    /// The server's HTTP interface, such as `"http://127.0.0.1:8123"`.
+    pub endpoint: Option<String>,
+    /// Instead of `endpoint`: several servers with the same replicated table. If one does not answer, the next is asked.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// The database of the table. Default: `"default"`.
+    #[serde(default = "default_name")]
+    pub database: String,
+    /// The table.
+    pub table: String,
+    /// Who inserts. Default: `"default"`.
+    #[serde(default = "default_name")]
+    pub user: String,
+    /// The user's password. Example: `{ env = "CLICKHOUSE_PASSWORD" }`. Default: none.
+    pub password: Option<Secret>,
+    /// Headers of every request, for what stands between. Example: `{ "X-Team" = "cdn" }`. Default: none.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// For `https://`: whom to trust, and who to be. Default: what the system trusts.
+    #[serde(default)]
+    pub tls: Tls,
+    /// How rows are compressed on their way: `"lz4"` (the default), `"zstd"`, which costs more time and needs a third
+    /// less of the network, or `"none"`.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Whether every delivery must be there exactly once. If `false`, nothing is checked, and a delivery that is sent
+    /// again may double rows where the table does not remember it. Default: `true`.
+    #[serde(default = "yes")]
+    pub exactly_once: bool,
+    /// The column of text in which the name of each row's INSERT stands, if the table has it. Default: `"_delivery"`.
+    #[serde(default = "delivery_column")]
+    pub delivery_column: String,
+    /// Whether to make the table (and its database) if it is not there: `forebay ddl` prints the statement. Columns are
+    /// named as above and have the types of the rows, and fewer bytes where the names are those of logs: addresses,
+    /// and texts of which there are few. Default: `false`.
+    #[serde(default)]
+    pub create: bool,
+    /// Types of columns by their name in the table, for `create` and `evolve`, and so that `forebay check` can tell
+    /// whether the rows fit. Example: `{ sc_status = "UInt16", c_ip = "IPv6" }`. Default: what the rows are.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// For `create`: the sorting key. Default: the column of the host, the minute, and the time, as far as there are
+    /// such. Example: `["cs_host", "toStartOfMinute(timestamp)", "timestamp"]`.
+    pub order_by: Option<Vec<String>>,
+    /// For `create`: what makes a partition. Default: the day of the time. Example: `"toYYYYMM(timestamp)"`; `""` for
+    /// none.
+    pub partition_by: Option<String>,
+    /// For `create`: when rows are deleted, by their time. Default: never. Example: `"30d"`.
+    pub ttl: Option<Age>,
+    /// What to do about columns that the table lacks: with `"add_columns"` they are added to it. Default: it is an error.
+    pub evolve: Option<Evolve>,
+    /// Columns of the rows that are not inserted. Default: none.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Settings of ClickHouse for every INSERT, such as `{ insert_quorum = "auto" }`. Default: none.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// How long a server may take to answer an INSERT; then it is asked again. Default: `"5m"`.
+    #[serde(default = "timeout")]
+    pub timeout: Age,
+}
+
+/// Whom to trust, and who to be.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file of authorities that are trusted instead of the system's. Default: the system's.
+    pub roots: Option<PathBuf>,
+    /// A PEM file of the certificate to show, and those above it. Default: none is shown.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file of the key that belongs to `certificate`.
+    pub key: Option<PathBuf>,
+}
+
+/// How rows are compressed on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// LZ4.
+    #[default]
+    Lz4,
+    /// Zstandard, level 1.
+    Zstd,
+    /// As they are.
+    None,
+}
+
+/// What to do about columns that the table lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Evolve {
+    /// Add them to the table. Nothing is ever changed or taken away.
+    AddColumns,
+}
+
+fn default_name() -> String {
+    "default".to_owned()
+}
+
+fn delivery_column() -> String {
+    "_delivery".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn timeout() -> Age {
+    Age::seconds(300)
+}
+
+impl Config for ClickHouse {
+    const TYPE: &'static str = "clickhouse";
+}
+
+impl ClickHouse {
+    /// The servers.
+    fn urls(&self) -> impl Iterator<Item = &str> {
+        self.endpoint.iter().chain(&self.endpoints).map(|it| it.trim_end_matches('/'))
+    }
+
+    /// `database`.`table`.
+    fn full_name(&self) -> String {
+        format!("{}.{}", sql::name(&self.database), sql::name(&self.table))
+    }
+
+    /// Checks everything that can be checked without touching the world.
+    fn check(&self, input: &SchemaRef) -> Result<(), Wrong> {
+        self.check_servers()?;
+        for (key, name) in
+            [("database", &self.database), ("table", &self.table), ("delivery_column", &self.delivery_column)]
+        {
+            if name.is_empty() {
+                return Err(Wrong::new(key, "a name is needed"));
+            }
+        }
+        for name in self.settings.keys() {
+            if table::is_pinned(name) {
+                let what = format!("`{name}` is set by the sink itself, since rows would be lost or doubled otherwise");
+                return Err(Wrong::new(format!("settings.{name}"), what));
+            }
+        }
+        for name in &self.omit {
+            column(input, "omit", name)?;
+        }
+        for (given, key) in [
+            (self.order_by.is_some(), "order_by"),
+            (self.partition_by.is_some(), "partition_by"),
+            (self.ttl.is_some(), "ttl"),
+        ] {
+            if given && !self.create {
+                return Err(Wrong::new(key, format!("`{key}` is for the table that the sink makes"))
+                    .hint("write `create = true`, or leave it out"));
+            }
+        }
+        ddl::check(self, input)
+    }
+
+    fn check_servers(&self) -> Result<(), Wrong> {
+        match (&self.endpoint, self.endpoints.as_slice()) {
+            (None, []) => {
+                return Err(
+                    Wrong::new("", "`endpoint` is missing").hint("such as `endpoint = \"http://127.0.0.1:8123\"`")
+                );
+            }
+            (Some(_), [_, ..]) => return Err(Wrong::new("endpoint", "`endpoint` and `endpoints` are one too many")),
+            _ => {}
+        }
+        let key = if self.endpoint.is_some() { "endpoint" } else { "endpoints" };
+        for url in self.urls() {
+            let parsed: Option<http::Uri> = url.parse().ok();
+            let scheme = parsed.as_ref().and_then(http::Uri::scheme_str);
+            let authority = parsed.as_ref().and_then(http::Uri::authority).map_or("", |it| it.as_str());
+            if !matches!(scheme, Some("http" | "https")) {
+                return Err(Wrong::new(
+                    key,
+                    format!("`{}` is no URL of HTTP", url.split('@').next_back().unwrap_or_default()),
+                )
+                .hint(
+                    "such as `\"http://127.0.0.1:8123\"` or `\"https://name.eu-west-1.aws.clickhouse.cloud:8443\"`",
+                ));
+            }
+            if authority.contains('@') {
+                return Err(Wrong::new(key, "a URL is no place for a password").hint("write `user` and `password`"));
+            }
+            if parsed.as_ref().is_some_and(|it| it.query().is_some()) {
+                return Err(Wrong::new(key, "a URL has no settings here").hint("write `database` and `settings`"));
+            }
+        }
+        for (name, value) in &self.headers {
+            let good = http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value.reveal()).is_ok();
+            if !good {
+                return Err(Wrong::new(format!("headers.{name}"), format!("`{name}` is no header that can be sent")));
+            }
+        }
+        let Tls { roots, certificate, key: private } = &self.tls;
+        let given = roots.is_some() || certificate.is_some() || private.is_some();
+        if given && !self.urls().any(|it| it.starts_with("https:")) {
+            return Err(Wrong::new("tls", "`tls` is for `https://`, which no endpoint has"));
+        }
+        if certificate.is_some() != private.is_some() {
+            return Err(Wrong::new("tls", "`certificate` and `key` belong together"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SinkConfig for ClickHouse {
+    fn plan(&self, input: &SchemaRef) -> Result<(), BoxError> {
+        Ok(self.check(input)?)
+    }
+
+    fn promise(&self) -> Promise {
+        if self.exactly_once { Promise::OncePerId } else { Promise::AtLeastOnce }
+    }
+
+    /// Few and large: every INSERT is a part that the server must merge. At a row rate that fills this within the
+    /// second, an INSERT a second would be too large for its memory and ours.
+    fn batch(&self) -> Batch {
+        Batch { rows_max: 500_000, bytes_max: ByteSize::mib(64), age_max: Age::seconds(1) }
+    }
+
+    /// The table has its name already.
+    fn ddl(&self, _name: &str, input: &SchemaRef, dialect: Dialect) -> Result<Option<String>, BoxError> {
+        self.check(input)?;
+        match dialect {
+            Dialect::ClickHouse => Ok(Some(format!("{};\n", ddl::create(self, input)?))),
+            Dialect::Athena | Dialect::DuckDb => Ok(None),
+        }
+    }
+
+    fn whereabouts(&self) -> Option<Whereabouts> {
+        let at = format!("{} at {}", self.full_name(), self.urls().collect::<Vec<_>>().join(", "));
+        let query = format!("clickhouse client --query 'SELECT count() FROM {}.{}'", self.database, self.table);
+        Some(Whereabouts { at, query: Some(query) })
+    }
+
+    async fn open(&self, input: SchemaRef) -> Result<Box<dyn Sink>, BoxError> {
+        Ok(Box::new(write::open(self, input, write::LOOK_AGAIN).await?))
+    }
+}

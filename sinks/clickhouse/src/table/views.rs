@@ -1,0 +1,45 @@
+//! What materialized views make of rows that come again.
+//!
+//! A table that has seen a block passes it on all the same, so that a view which failed gets what it lacks. It is for the
+//! view's own table to remember what it has.
+
+use super::{Look, WINDOW_GOOD, setting_of};
+use crate::failure::Failure;
+use crate::sql;
+
+impl Look<'_> {
+    /// The tables into which views put the rows of this one, and which do not remember blocks: a line for each.
+    ///
+    /// No reason not to begin: it is the table that is written into for which the promise holds.
+    pub(super) async fn forgetful_views(&self) -> Result<Vec<String>, Failure> {
+        let statement = format!(
+            "SELECT view.name, database, name, engine_full FROM system.tables AS target JOIN (\
+               SELECT name, extract(create_table_query, '^CREATE MATERIALIZED VIEW \\\\S+ TO (\\\\S+)') AS made, \
+               if(made = '', concat(database, '..inner_id.', toString(uuid)), replaceAll(made, '`', '')) AS fed \
+               FROM system.tables WHERE engine = 'MaterializedView' AND (database, name) IN (\
+                 SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) FROM system.tables WHERE {here}\
+               )) AS view ON concat(target.database, '.', target.name) = view.fed \
+             WHERE engine LIKE '%MergeTree' AND engine NOT LIKE 'Replicated%' AND engine NOT LIKE 'Shared%'",
+            here = self.here("name"),
+        );
+        let targets = self.ask(&statement).await?;
+        if targets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let setting = "non_replicated_deduplication_window";
+        let default = self.merge_tree_settings("merge_tree_settings", &[setting]).await?;
+        let default = default.first().map_or(0, |it| it.1);
+        let forgetful = |row: &Vec<String>| {
+            let [view, database, table, engine] = row.as_slice() else { return None };
+            let target = format!("{}.{}", sql::name(database), sql::name(table));
+            (setting_of(engine, setting).unwrap_or(default) == 0).then(|| {
+                format!(
+                    "an INSERT that is repeated doubles rows in table {target}, which view {} feeds (hint: `ALTER TABLE \
+                     {target} MODIFY SETTING {setting} = {WINDOW_GOOD}`)",
+                    sql::name(view)
+                )
+            })
+        };
+        Ok(targets.iter().filter_map(forgetful).collect())
+    }
+}

@@ -1,0 +1,446 @@
+//! Every row is there once, whatever happens on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt8Array};
+use expect_test::expect;
+use forebay_api::{Draft, Promise, Refused, Sink, SinkError};
+use forebay_testkit::services::{ClickHouse as Server, Fault, FaultProxy, Rule};
+use forebay_testkit::{columns, cut};
+
+use super::{NUMBERS, Place, deliver, id, numbers, open, reasons, said, staged};
+
+/// Commits until it works, as the engine does.
+pub(super) async fn commit(draft: &mut Box<dyn Draft>) -> Refused {
+    for _ in 0..600 {
+        match draft.commit().await {
+            Ok(refused) => return refused,
+            Err(SinkError::Retry(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(SinkError::Stop(error)) => panic!("{error}"),
+        }
+    }
+    panic!("600 tries were not enough");
+}
+
+/// Makes a delivery again that a crash left open.
+pub(super) async fn again(sink: &dyn Sink, n: u64, batches: &[RecordBatch]) -> Box<dyn Draft> {
+    let mut draft = sink.begin_again(&id(n)).await.unwrap();
+    for batch in batches {
+        draft.stage(batch.clone()).await.unwrap();
+    }
+    draft
+}
+
+/// Scenario: the suite for sinks.
+/// Guarantees: nothing is visible before the commit, all of it after it, and the same delivery twice once.
+#[tokio::test]
+async fn conformance() {
+    let place = Place::new();
+    place.table(NUMBERS);
+    let input = [numbers(0..5), numbers(5..6), numbers(6..40)];
+    forebay_testkit::sink(
+        Promise::OncePerId,
+        &input,
+        async || place.open("", &input[0]).await,
+        async || place.query("SELECT n, text FROM rows FORMAT JSONEachRow").lines().map(str::to_owned).collect(),
+    )
+    .await;
+}
+
+/// Scenario: the same suite, on a table that remembers nothing and has no column for names.
+/// Guarantees: all the same, save that what is delivered twice may be there twice: a declared downgrade.
+#[tokio::test]
+async fn conformance_at_least_once() {
+    let place = Place::new();
+    place.query(&format!("CREATE TABLE rows ({NUMBERS}) ENGINE = MergeTree ORDER BY n"));
+    let input = [numbers(0..5), numbers(5..40)];
+    forebay_testkit::sink(
+        Promise::AtLeastOnce,
+        &input,
+        async || place.open("exactly_once = false", &input[0]).await,
+        async || place.query("SELECT n, text FROM rows FORMAT JSONEachRow").lines().map(str::to_owned).collect(),
+    )
+    .await;
+}
+
+/// Scenario: 60 deliveries through a proxy that loses answers, cuts requests in the middle, and resets connections.
+/// Guarantees: each row is there once.
+#[tokio::test]
+async fn answers_are_lost() {
+    let place = Place::new();
+    place.table(NUMBERS);
+    let rules = vec![
+        Rule::new(Fault::AnswerLost).path_contains("INSERT").after(1).times(15),
+        Rule::new(Fault::TruncateRequest(3000)).path_contains("INSERT").times(15),
+        Rule::new(Fault::Reset).times(15),
+        Rule::new(Fault::Status(502, "bad gateway".into())).path_contains("INSERT").times(15),
+    ];
+    let proxy = FaultProxy::start(&place.server.endpoint(), vec![]);
+    let sink = open(&place.config_at(&proxy.endpoint(), ""), &numbers(0..1)).await;
+    proxy.set_rules(rules);
+    for n in 0..60 {
+        let first = n as i64 * 1000;
+        let mut draft =
+            staged(sink.as_ref(), n, &[numbers(first..first + 400), numbers(first + 400..first + 1000)]).await;
+        assert!(commit(&mut draft).await.is_empty());
+    }
+    assert_eq!(proxy.faults(), 60);
+    assert_eq!(place.count(), "60000\t60000");
+}
+
+/// Scenario: deliveries are made again by another process, in other batches, of which the server has all, some or
+/// nothing.
+/// Guarantees: each row is there once.
+#[tokio::test]
+async fn other_batches() {
+    let place = Place::new();
+    place.table(NUMBERS);
+    let rows = numbers(0..3000);
+    let sink = place.open("", &rows).await;
+    deliver(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 70)).await;
+    for rows_max in [1000, 3000, 1] {
+        let sink = place.open("", &rows).await;
+        let batches = cut(std::slice::from_ref(&rows), rows_max);
+        deliver(sink.as_ref(), 1, &batches).await;
+        commit(&mut again(sink.as_ref(), 1, &batches).await).await;
+    }
+    let sink = place.open("", &rows).await;
+    commit(&mut again(sink.as_ref(), 2, &[numbers(3000..4000)]).await).await;
+    assert_eq!(place.count(), "4000\t4000");
+}
+
+/// Scenario: a delivery is made again after the table has forgotten it: by another process, and by the same one, whose
+/// first answer was lost.
+/// Guarantees: each row is there once.
+#[tokio::test]
+async fn the_table_has_forgotten() {
+    let place = Place::new();
+    place.query(
+        "CREATE TABLE rows (n Int64, text String, _delivery LowCardinality(String)) ENGINE = MergeTree ORDER BY n \
+         SETTINGS non_replicated_deduplication_window = 100",
+    );
+    let proxy = FaultProxy::start(&place.server.endpoint(), vec![]);
+    let sink = open(&place.config_at(&proxy.endpoint(), ""), &numbers(0..1)).await;
+    deliver(sink.as_ref(), 1, &[numbers(0..10)]).await;
+    let mut open_still = staged(sink.as_ref(), 2, &[numbers(10..20)]).await;
+    proxy.set_rules(vec![Rule::new(Fault::AnswerLost).times(1)]);
+    assert!(said(open_still.commit().await).starts_with("retry: inserting 10 rows"));
+    let forgotten = std::time::Instant::now() + Duration::from_millis(100 * 1000 / 64);
+    for n in 3..113 {
+        deliver(sink.as_ref(), n, &[numbers(n as i64 * 10 - 10..n as i64 * 10)]).await;
+    }
+    tokio::time::sleep(forgotten.saturating_duration_since(std::time::Instant::now())).await;
+    assert!(open_still.commit().await.unwrap().is_empty());
+    let sink = place.open("", &numbers(0..1)).await;
+    commit(&mut again(sink.as_ref(), 1, &[numbers(0..3), numbers(3..10)]).await).await;
+    assert_eq!(place.count(), "1120\t1120");
+    // What the test is about: the token alone does not help any more.
+    deliver(sink.as_ref(), 1, &[numbers(0..10)]).await;
+    assert_eq!(place.query("SELECT count() FROM rows"), "1130");
+}
+
+/// A table of partitions, two of three of which have their rows of a delivery, and all rows of it.
+fn two_of_three(key: &str) -> (Place<'static>, RecordBatch) {
+    let place = Place::new();
+    place.query(&format!(
+        "CREATE TABLE rows ({NUMBERS}, fixed UInt8 DEFAULT 7, _delivery LowCardinality(String)) ENGINE = MergeTree \
+         PARTITION BY {key} ORDER BY n SETTINGS non_replicated_deduplication_window = 100, allow_nullable_key = 1"
+    ));
+    let name = format!("{}-0-100", id(1));
+    place.query(&format!(
+        "INSERT INTO rows SELECT number, concat('text ', toString(number)), 7, '{name}' FROM numbers(100) \
+         WHERE number % 3 != 2"
+    ));
+    let columns = numbers(0..100);
+    let rows = forebay_testkit::columns([
+        ("n", columns.column(0).clone()),
+        ("text", columns.column(1).clone()),
+        ("fixed", Arc::new(UInt8Array::new_null(100)) as ArrayRef),
+    ]);
+    (place, rows)
+}
+
+/// Scenario: of a delivery of three partitions the server has two when it is made again, and has forgotten them.
+/// Guarantees: the third is completed, and each row is there once, with the server's defaults.
+#[tokio::test]
+async fn some_partitions_are_there() {
+    for key in ["n % 3", "(n % 3, text > 'text 5')", "nullIf(n % 3, 2)"] {
+        let (place, rows) = two_of_three(key);
+        let sink = place.open("", &rows).await;
+        for _ in 0..2 {
+            commit(&mut again(sink.as_ref(), 1, std::slice::from_ref(&rows)).await).await;
+            assert_eq!(place.query("SELECT count(), uniqExact(*), sum(fixed) FROM rows"), "100\t100\t700", "{key}");
+        }
+    }
+}
+
+/// Scenario: the same, but a column of the partitions gets its value from the server.
+/// Guarantees: the sink stops and says so: nobody knows which rows are missing.
+#[tokio::test]
+async fn partitions_that_nobody_knows() {
+    let (place, rows) = two_of_three("(n % 3, fixed)");
+    let sink = place.open("", &rows).await;
+    let stopped = said(again(sink.as_ref(), 1, &[rows]).await.commit().await);
+    expect!["stop: some partitions of table `database`.`rows` have rows of `00000000000000000000000000000001-0-100`, others may lack them, and the rows do not have the column `fixed` that tells which (hint: look at them, and run once with `exactly_once = false` to send all of it again)"].assert_eq(&stopped.replace(&place.database, "database"));
+}
+
+/// Scenario: the server does not take some rows; then it is asked again for all, before and after it takes them.
+/// Guarantees: exactly these rows are refused, with the server's reason; the others are there once; once the table takes
+/// them, they are inserted.
+#[tokio::test]
+async fn rows_that_the_server_does_not_take() {
+    let place = Place::new();
+    place.table_with(&format!("{NUMBERS}, CONSTRAINT odd CHECK n % 1000 != 7"), "ORDER BY n");
+    let rows = numbers(0..3500);
+    let sink = place.open("", &rows).await;
+    let refused = deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    let printed = reasons(&refused).replace(&place.database, "database");
+    let printed: Vec<&str> = printed.lines().map(|it| it.split(" is violated").next().unwrap()).collect();
+    let printed: Vec<&str> = printed.iter().map(|it| it.split(" (").next().unwrap()).collect();
+    expect![[r#"
+        7: inserting 1 rows into `database`.`rows`: Code: 469. DB::Exception: Constraint `odd` for table database.rows
+        1007: inserting 1 rows into `database`.`rows`: Code: 469. DB::Exception: Constraint `odd` for table database.rows
+        2007: inserting 1 rows into `database`.`rows`: Code: 469. DB::Exception: Constraint `odd` for table database.rows
+        3007: inserting 1 rows into `database`.`rows`: Code: 469. DB::Exception: Constraint `odd` for table database.rows"#]]
+    .assert_eq(&printed.join("\n"));
+    assert_eq!(forebay_testkit::canonical(&[refused[1].payload.clone()]), [r#"{"n":1007,"text":"text 1007"}"#]);
+    assert_eq!(place.count(), "3496\t3496");
+    let sink = place.open("", &rows).await;
+    assert_eq!(deliver(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 900)).await.len(), 4);
+    assert_eq!(commit(&mut again(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 64)).await).await.len(), 4);
+    assert_eq!(place.count(), "3496\t3496");
+    place.query("ALTER TABLE rows DROP CONSTRAINT odd");
+    assert!(commit(&mut again(sink.as_ref(), 1, std::slice::from_ref(&rows)).await).await.is_empty());
+    assert_eq!(place.count(), "3500\t3500");
+}
+
+/// Scenario: the process ends after each request while bad rows are looked for; the table is mended before it starts
+/// again.
+/// Guarantees: each row is there once.
+#[tokio::test]
+async fn a_crash_while_bad_rows_are_looked_for() {
+    for requests in [1, 2, 3, 5, 8, 13, 21] {
+        let place = Place::new();
+        place.table_with(&format!("{NUMBERS}, CONSTRAINT odd CHECK n != 300"), "ORDER BY n");
+        let proxy = FaultProxy::start(&place.server.endpoint(), vec![]);
+        let rows = numbers(0..512);
+        let sink = open(&place.config_at(&proxy.endpoint(), ""), &rows).await;
+        let mut draft = staged(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+        proxy.set_rules(vec![Rule::new(Fault::AnswerLost).after(requests)]);
+        let first = said(draft.commit().await);
+        assert!(first.starts_with("retry: "), "{first}");
+        drop((draft, sink));
+        place.query("ALTER TABLE rows DROP CONSTRAINT odd");
+        let sink = place.open("", &rows).await;
+        assert!(commit(&mut again(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 100)).await).await.is_empty());
+        assert_eq!(place.count(), "512\t512", "after {requests} requests");
+    }
+}
+
+/// Scenario: a materialized view does not take a row that its table has taken; then it is mended.
+/// Guarantees: the sink waits and says so, without doubling rows; the view gets what it lacks.
+#[tokio::test]
+async fn a_view_that_does_not_take_rows() {
+    let place = Place::new();
+    place.table_with(NUMBERS, "ORDER BY n");
+    place.query("CREATE TABLE other (n Int64, CONSTRAINT odd CHECK n != 7) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100");
+    place.query(&format!("CREATE MATERIALIZED VIEW view TO other AS SELECT n FROM {}.rows", place.database));
+    let sink = place.open("", &numbers(0..1)).await;
+    let mut draft = staged(sink.as_ref(), 1, &[numbers(0..100)]).await;
+    for _ in 0..3 {
+        let waiting = said(draft.commit().await);
+        assert!(
+            waiting.starts_with("retry: the table has the rows, and what it feeds does not take them"),
+            "{waiting}"
+        );
+        assert_eq!(place.count(), "100\t100");
+    }
+    place.query("ALTER TABLE other DROP CONSTRAINT odd");
+    commit(&mut draft).await;
+    assert_eq!(place.count(), "100\t100");
+    assert_eq!(place.query("SELECT count(), uniqExact(n) FROM other"), "100\t100");
+}
+
+/// Scenario: views feed tables that remember blocks and tables that do not, their own and others.
+/// Guarantees: the sink says which ones get rows twice if an INSERT is repeated; the others do not.
+#[tokio::test]
+async fn views_that_forget() {
+    let place = Place::new();
+    place.table_with(NUMBERS, "ORDER BY n");
+    let database = &place.database;
+    let remembering = "SETTINGS non_replicated_deduplication_window = 100";
+    for (name, rest) in [("good", remembering), ("bad", "")] {
+        place.query(&format!("CREATE TABLE {database}.{name} (n Int64) ENGINE = MergeTree ORDER BY n {rest}"));
+    }
+    for (view, rest) in [
+        ("to_good", format!("TO {database}.good AS SELECT n")),
+        ("to_bad", format!("TO {database}.bad AS SELECT n")),
+        ("good_itself", format!("ENGINE = SummingMergeTree ORDER BY tuple() {remembering} AS SELECT sum(n) AS n")),
+        ("bad_itself", "ENGINE = SummingMergeTree ORDER BY tuple() AS SELECT sum(n) AS n".to_owned()),
+    ] {
+        place.query(&format!("CREATE MATERIALIZED VIEW {database}.{view} {rest} FROM {database}.rows"));
+    }
+    let (config, rows) = (place.config(""), numbers(0..10));
+    let servers = crate::server::Servers::new(&config).unwrap();
+    let mut warnings = crate::table::look(&config, &servers, &rows.schema()).await.unwrap().warnings;
+    warnings.sort();
+    let inner =
+        place.query(&format!("SELECT uuid FROM system.tables WHERE database = '{database}' AND name = 'bad_itself'"));
+    let warnings = warnings.join("\n").replace(database, "database").replace(&inner, "uuid");
+    expect![[r#"
+        an INSERT that is repeated doubles rows in table `database`.`.inner_id.uuid`, which view `bad_itself` feeds (hint: `ALTER TABLE `database`.`.inner_id.uuid` MODIFY SETTING non_replicated_deduplication_window = 10000`)
+        an INSERT that is repeated doubles rows in table `database`.`bad`, which view `to_bad` feeds (hint: `ALTER TABLE `database`.`bad` MODIFY SETTING non_replicated_deduplication_window = 10000`)"#]].assert_eq(&warnings);
+    let sink = place.open("", &rows).await;
+    for _ in 0..2 {
+        deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    }
+    let sums = ["good", "bad", "good_itself", "bad_itself"].map(|it| format!("(SELECT sum(n) FROM {database}.{it})"));
+    assert_eq!(place.query(&format!("SELECT {}", sums.join(", "))), "45\t90\t45\t90");
+}
+
+/// Scenario: a value does not fit; before the delivery is made again, the column takes it.
+/// Guarantees: the sink stops and says why, since nobody knows what became of the row; when what it names was taken
+/// away, all rows are inserted, once.
+#[tokio::test]
+async fn columns_change_between_two_tries() {
+    let place = Place::new();
+    place.table("n UInt8, text String");
+    let rows = numbers(250..260);
+    let sink = place.open("", &rows).await;
+    assert_eq!(deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await.len(), 4);
+    place.query("ALTER TABLE rows MODIFY COLUMN n UInt16");
+    let sink = place.open("", &rows).await;
+    let stopped = said(again(sink.as_ref(), 1, std::slice::from_ref(&rows)).await.commit().await);
+    expect!["stop: delivery 00000000000000000000000000000001 was begun when the columns of table `database`.`rows` were others: it has rows of `00000000000000000000000000000001-0-10-085b8aaf55249317`, which are not those of `00000000000000000000000000000001-0-10` (hint: take them away, so that all of it is sent again: `DELETE FROM `database`.`rows` WHERE `_delivery` = '00000000000000000000000000000001-0-10-085b8aaf55249317'`)"].assert_eq(&stopped.replace(&place.database, "database"));
+    assert_eq!(place.count(), "6\t6");
+    let hint = stopped.split_once("sent again: `").unwrap().1.strip_suffix("`)").unwrap();
+    place.query(hint);
+    assert!(commit(&mut again(sink.as_ref(), 1, &[rows]).await).await.is_empty());
+    assert_eq!(place.count(), "10\t10");
+}
+
+/// Scenario: rows for 150 partitions go into a table that remembers 100 blocks, and the answer is lost.
+/// Guarantees: each row is there once, since the table is looked at; where it remembers, it is asked again.
+#[tokio::test]
+async fn more_partitions_than_are_remembered() {
+    for partitions in [150, 3] {
+        let place = Place::new();
+        place.query(&format!(
+            "CREATE TABLE rows ({NUMBERS}, _delivery LowCardinality(String)) ENGINE = MergeTree \
+             PARTITION BY n % {partitions} ORDER BY n SETTINGS non_replicated_deduplication_window = 100"
+        ));
+        let proxy = FaultProxy::start(&place.server.endpoint(), vec![]);
+        let sink = open(&place.config_at(&proxy.endpoint(), ""), &numbers(0..1)).await;
+        proxy.set_rules(vec![Rule::new(Fault::AnswerLost).path_contains("INSERT").times(1)]);
+        let mut draft = staged(sink.as_ref(), 1, &[numbers(0..3000)]).await;
+        assert!(said(draft.commit().await).starts_with("retry: inserting 3000 rows"));
+        assert!(commit(&mut draft).await.is_empty());
+        assert_eq!(place.count(), "3000\t3000", "{partitions} partitions");
+        let inserts = proxy.seen().iter().filter(|it| it.path.contains("INSERT")).count();
+        assert!(partitions == 3 || inserts == 1, "{partitions} partitions: {inserts} INSERTs");
+    }
+}
+
+/// Scenario: more rows than a block takes, with text of which there is much.
+/// Guarantees: each chunk is one INSERT of one block, and each block one part.
+#[tokio::test]
+async fn one_insert_is_one_block() {
+    let place = Place::new();
+    place.table("n Int64, text String");
+    place.query(&format!("SYSTEM STOP MERGES {}.rows", place.database));
+    let batches: Vec<RecordBatch> = (0..12)
+        .map(|nth| {
+            let n: ArrayRef = Arc::new(Int64Array::from_iter_values(nth * 100_000..(nth + 1) * 100_000));
+            columns([
+                ("n", n),
+                ("text", Arc::new(StringArray::from(vec!["the same text, again and again"; 100_000])) as ArrayRef),
+            ])
+        })
+        .collect();
+    let sink = place.open("compression = 'zstd'", &batches[0]).await;
+    deliver(sink.as_ref(), 1, &batches).await;
+    let here = format!("database = '{}'", place.database);
+    assert_eq!(
+        place.query(&format!(
+            "SELECT groupArray(rows) FROM (SELECT rows FROM system.parts WHERE {here} AND level = 0 ORDER BY name)"
+        )),
+        "[1000000,200000]"
+    );
+    assert_eq!(place.query("SELECT count(), uniqExact(n), uniqExact(_delivery) FROM rows"), "1200000\t1200000\t2");
+}
+
+/// Scenario: the process ends at each step of a delivery of three chunks: before a request, with its answer lost, in the
+/// middle of it, at any moment; the next process makes the delivery again, in other batches.
+/// Guarantees: after it each row is there once, whatever the first process left running.
+#[tokio::test]
+async fn the_process_is_killed() {
+    let rows = numbers_alone(2_100_000);
+    let faults = [Fault::Reset, Fault::AnswerLost, Fault::TruncateRequest(200_000)];
+    let steps = (0..3).flat_map(|requests| faults.iter().map(move |it| Step::Request(requests, it.clone())));
+    let moments = [1, 20, 70, 150, 400, 900].map(|it| Step::Moment(Duration::from_millis(it)));
+    for step in steps.chain(moments) {
+        let place = Place::new();
+        place.table("n Int64");
+        let proxy = FaultProxy::start(&place.server.endpoint(), vec![]);
+        let sink = open(&place.config_at(&proxy.endpoint(), ""), &rows).await;
+        let mut draft = staged(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 300_000)).await;
+        match &step {
+            Step::Request(requests, fault) => {
+                proxy.set_rules(vec![Rule::new(fault.clone()).path_contains("INSERT").after(*requests)]);
+                assert!(said(draft.commit().await).starts_with("retry: inserting"), "{step:?}");
+            }
+            // It may also be done by then.
+            Step::Moment(time) => drop(tokio::time::timeout(*time, draft.commit()).await),
+        }
+        drop((draft, sink));
+        let sink = place.open("", &rows).await;
+        assert!(commit(&mut again(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 65_536)).await).await.is_empty());
+        assert_eq!(place.query("SELECT count(), uniqExact(n) FROM rows"), "2100000\t2100000", "{step:?}");
+    }
+}
+
+/// When a process ends.
+#[derive(Debug)]
+enum Step {
+    /// After so many requests, the next one of which meets a fault.
+    Request(usize, Fault),
+    /// So long after it began to commit.
+    Moment(Duration),
+}
+
+fn numbers_alone(rows: i64) -> RecordBatch {
+    columns([("n", Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef)])
+}
+
+/// Scenario: deliveries go on while the server is killed and started again, five times.
+/// Guarantees: each row is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_killed() {
+    let mut server = Server::start();
+    let place = Place::on(&server);
+    place.table(NUMBERS);
+    let (database, endpoint) = (place.database.clone(), server.endpoint());
+    let config = place.config_at(&endpoint, "");
+    let ended = Arc::new(AtomicBool::new(false));
+    let over = ended.clone();
+    let writer = tokio::spawn(async move {
+        let sink = open(&config, &numbers(0..1)).await;
+        let mut n = 0;
+        while !over.load(Ordering::Relaxed) || n < 40 {
+            let first = n as i64 * 5000;
+            commit(&mut staged(sink.as_ref(), n, &[numbers(first..first + 5000)]).await).await;
+            n += 1;
+        }
+        n
+    });
+    for pause in [300, 100, 500, 50, 200] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        tokio::task::block_in_place(|| server.restart());
+    }
+    ended.store(true, Ordering::Relaxed);
+    let rows = writer.await.unwrap() * 5000;
+    let there = server.query(&format!("SELECT count(), uniqExact(n) FROM {database}.rows"));
+    assert_eq!(there, format!("{rows}\t{rows}"));
+}
