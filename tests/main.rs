@@ -8,6 +8,7 @@ mod examples;
 mod harness;
 mod kill;
 mod quickstart;
+mod replay;
 mod spark;
 mod tidy;
 mod wrong;

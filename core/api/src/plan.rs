@@ -1,17 +1,21 @@
 //! The graph after checking. The config crate makes it, the engine runs it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
 
-use crate::{Age, Batch, SinkConfig, SourceConfig, TransformConfig};
+use crate::{Age, Batch, BoxError, Deliver, SinkConfig, SourceConfig, TransformConfig};
 
 /// A pipeline that was checked: every name is known, every schema fits, there is no cycle.
 pub struct Plan {
     /// The pipeline's name; part of every delivery id.
     pub name: String,
+    /// Stands for everything in the file that decides what rows look like. Dead letters hold it.
+    pub version: String,
     /// Where rows come from.
     pub sources: Vec<PlannedSource>,
     /// What is done to them, inputs before outputs.
@@ -19,7 +23,7 @@ pub struct Plan {
     /// Where they go.
     pub sinks: Vec<PlannedSink>,
     /// Where refused rows go that no node reads. `None` only if nothing can need it.
-    pub dead_letters: Option<DeadLetters>,
+    pub dead_letters: Option<Arc<dyn DeadLetters>>,
     /// Where committed positions and pending deliveries are kept.
     pub state: PathBuf,
     /// How long a drain may take before what is in flight is abandoned (and read again at the next start).
@@ -27,6 +31,7 @@ pub struct Plan {
 }
 
 /// A source in its place.
+#[derive(Clone)]
 pub struct PlannedSource {
     /// Its name in the file.
     pub name: String,
@@ -41,6 +46,7 @@ pub struct PlannedSource {
 }
 
 /// A transform in its place.
+#[derive(Clone)]
 pub struct PlannedTransform {
     /// Its name in the file.
     pub name: String,
@@ -59,6 +65,7 @@ pub struct PlannedTransform {
 }
 
 /// A sink in its place.
+#[derive(Clone)]
 pub struct PlannedSink {
     /// Its name in the file.
     pub name: String,
@@ -119,26 +126,41 @@ pub enum OnRefused {
     Stop,
 }
 
-/// How failures of a sink are retried: the wait doubles from `wait_min` to `wait_max`, with jitter, for ever.
+/// How failures of a sink are retried: the wait doubles from `wait_min` to `wait_max`, with jitter; for ever, unless there
+/// is a limit, after which the rows of the delivery go to the dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// The first wait.
     pub wait_min: Age,
     /// The longest wait.
     pub wait_max: Age,
+    /// So many tries at most.
+    pub tries_max: Option<NonZeroU32>,
+    /// No try that begins later than so long after the first one.
+    pub age_max: Option<Age>,
+}
+
+impl Retry {
+    /// Whether a delivery may ever be given up.
+    pub fn has_limit(&self) -> bool {
+        self.tries_max.is_some() || self.age_max.is_some()
+    }
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { wait_min: Age::millis(200), wait_max: Age::seconds(30) }
+        Self { wait_min: Age::millis(200), wait_max: Age::seconds(30), tries_max: None, age_max: None }
     }
 }
 
 /// Where refused rows are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetters {
-    /// A directory of JSON Lines files.
-    pub path: PathBuf,
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Where that is, in words.
+    fn at(&self) -> String;
+
+    /// Takes batches of [`letter_schema`].
+    async fn open(&self) -> Result<Arc<dyn Deliver>, BoxError>;
 }
 
 /// The columns of a refused row, the same for every `refused` port and for the dead letters.
@@ -149,8 +171,9 @@ pub struct DeadLetters {
 /// - `reason`: why it was refused.
 /// - `component`: the node that refused it.
 /// - `source`, `partition`, `position`: where it stands in the source.
-/// - `pipeline`: the pipeline's name.
+/// - `pipeline`, `version`: the pipeline's name, and [`Plan::version`].
 pub fn letter_schema() -> SchemaRef {
-    let names = ["payload", "encoding", "reason", "component", "source", "partition", "position", "pipeline"];
+    let names =
+        ["payload", "encoding", "reason", "component", "source", "partition", "position", "pipeline", "version"];
     Arc::new(Schema::new(names.map(|it| Field::new(it, DataType::Utf8, false)).to_vec()))
 }

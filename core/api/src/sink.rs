@@ -117,6 +117,15 @@ pub enum SinkError {
     Stop(BoxError),
 }
 
+impl SinkError {
+    /// What happened, whatever is to be done about it.
+    pub fn into_error(self) -> BoxError {
+        match self {
+            Self::Retry(error) | Self::Stop(error) => error,
+        }
+    }
+}
+
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -39,6 +39,18 @@ pub enum Command {
     /// arrive is read again at the next start.
     #[command(after_help = "Example: forebay run pipeline.toml --env dev")]
     Run(Run),
+    /// Take dead letters through the pipeline again, each from the node on that refused it.
+    ///
+    /// Rows that a source or a transform has refused go through that transform and all that is behind it; rows that a sink
+    /// has refused go to that sink. What is refused again is kept again, with its first place and the new reason. Each
+    /// letter is replayed once, whatever happens on the way: what was interrupted goes on at the next start. The pipeline
+    /// itself may run meanwhile.
+    #[command(after_help = "Examples:
+  forebay replay --dry-run                       how many there are
+  forebay replay --component warehouse           those that the sink `warehouse` has refused
+  forebay replay --reason 'sc_status'            those whose reason says so
+  forebay replay --from s3://archive/refused     those that were copied there")]
+    Replay(Replay),
     /// Check a pipeline without opening anything, and say what it would do.
     ///
     /// All problems are reported at once, each with its line and what would have worked. A file that passes either
@@ -85,6 +97,29 @@ pub struct Run {
     /// or the input is gone. Their rows are read again as far as they are there, and may be there twice.
     #[arg(long)]
     pub abandon_pending: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The pipeline.
+    #[arg(default_value = FILE)]
+    pub file: PathBuf,
+    /// Where the dead letters are: a directory or `s3://bucket/prefix`. By default where the pipeline keeps them.
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
+    /// Only letters of this node.
+    #[arg(long, value_name = "NODE")]
+    pub component: Option<String>,
+    /// Only letters whose reason contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Say what would be replayed, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print what became of the letters as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `check`.

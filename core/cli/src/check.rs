@@ -90,7 +90,7 @@ fn describe(plan: &Plan, text: &mut String) {
     }
     text.push_str(&format!("\n  state         {}\n", plan.state.display()));
     if let Some(letters) = &plan.dead_letters {
-        text.push_str(&format!("  dead letters  {}\n", letters.path.display()));
+        text.push_str(&format!("  dead letters  {}\n", letters.at()));
     }
 }
 
@@ -193,7 +193,10 @@ fn plan_to_json(plan: &Plan) -> Json {
             "columns": columns(&it.input),
             "promise": it.config.promise(),
             "batch": { "rows_max": it.batch.rows_max, "bytes_max": it.batch.bytes_max, "age_max": it.batch.age_max },
-            "retry": { "wait_min": it.retry.wait_min, "wait_max": it.retry.wait_max },
+            "retry": {
+                "wait_min": it.retry.wait_min, "wait_max": it.retry.wait_max,
+                "tries_max": it.retry.tries_max, "age_max": it.retry.age_max,
+            },
             "in_flight_max": it.in_flight_max,
             "on_refused": refused(it.on_refused),
             "fingerprint": it.fingerprint,
@@ -202,7 +205,7 @@ fn plan_to_json(plan: &Plan) -> Json {
     json!({
         "name": plan.name,
         "state": plan.state,
-        "dead_letters": plan.dead_letters.as_ref().map(|it| &it.path),
+        "dead_letters": plan.dead_letters.as_ref().map(|it| it.at()),
         "drain_max": plan.drain_max,
         "sources": sources.collect::<Json>(),
         "transforms": transforms.collect::<Json>(),

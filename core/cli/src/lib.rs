@@ -3,7 +3,7 @@
 //! - [`components()`]: the list of components. A program of your own adds its lines, and calls [`main`].
 //! - [`arguments`]: the command line.
 //! - [`file`](mod@file): a file into a plan, with what the program's environment knows.
-//! - [`check`], [`run`](mod@run), [`graph`], [`ddl`], [`pages`]: the commands.
+//! - [`check`], [`run`](mod@run), [`replay`](mod@replay), [`graph`], [`ddl`], [`pages`]: the commands.
 //! - [`terminal`]: the one place that writes to standard output and standard error.
 //!
 //! Exit codes: 0 good, 1 the world is wrong, 2 the file or the command line is wrong.
@@ -18,6 +18,7 @@ mod graph;
 mod log;
 mod pages;
 mod progress;
+mod replay;
 mod run;
 mod summary;
 mod terminal;
@@ -47,6 +48,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let environment = arguments.env.as_deref().filter(|it| !it.is_empty());
     let done = match arguments.command.unwrap_or_default() {
         Command::Run(it) => run_file(&registry, environment, &it),
+        Command::Replay(it) => replay_letters(&registry, environment, &it),
         Command::Check(it) => check::check(&registry, environment, &it),
         Command::Components(it) => pages::components(&registry, &it),
         Command::Schema => pages::schema(&registry),
@@ -58,15 +60,34 @@ pub fn main(registry: Registry) -> ExitCode {
 
 fn run_file(registry: &Registry, environment: Option<&str>, arguments: &arguments::Run) -> Result<ExitCode, Failure> {
     let plan = file::runnable(registry, &arguments.file, environment)?;
+    let arguments::Run { json, quiet, abandon_pending, .. } = *arguments;
+    let options = run::RunOptions { json, quiet, abandon_pending };
+    on_runtime(run::run(plan, options))
+}
+
+fn replay_letters(
+    registry: &Registry,
+    environment: Option<&str>,
+    arguments: &arguments::Replay,
+) -> Result<ExitCode, Failure> {
+    let checked = file::checked(registry, &arguments.file, environment)?;
+    let letters = checked.letters().cloned().ok_or_else(|| {
+        Failure::file(format!("`{}` keeps no dead letters", arguments.file.display()))
+            .hint("they are kept with a table `[dead_letters]` and in it `path = \"./refused\"`")
+    })?;
+    let plan = checked.runnable().map_err(|notes| file::missing(&arguments.file, &notes))?;
+    on_runtime(replay::replay(plan, letters, arguments))
+}
+
+/// Runs to the end.
+fn on_runtime(work: impl Future<Output = ExitCode>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Futures of AWS calls are deep, and deeper without optimisation.
         .thread_stack_size(8 << 20)
         .enable_all()
         .build()
         .map_err(|error| Failure::world("cannot start the runtime").cause(&error))?;
-    let arguments::Run { json, quiet, abandon_pending, .. } = *arguments;
-    let options = run::RunOptions { json, quiet, abandon_pending };
-    let code = runtime.block_on(run::run(plan, options));
+    let code = runtime.block_on(work);
     // What was abandoned may be stuck in a write, and is not waited for: it is read again at the next start.
     runtime.shutdown_background();
     Ok(code)

@@ -42,7 +42,14 @@ pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
     let began = Instant::now();
     let progress = (!options.quiet && !options.json).then(|| Progress::start(&plan, counters.clone()));
     let abandon_pending = options.abandon_pending;
-    let engine = Options { store, stop, counters: counters.clone(), workers, jitter_seed, abandon_pending };
+    let letters = match &plan.dead_letters {
+        Some(letters) => match letters.open().await {
+            Ok(letters) => Some(letters),
+            Err(error) => return failed(error.as_ref(), None),
+        },
+        None => None,
+    };
+    let engine = Options { store, letters, stop, counters: counters.clone(), workers, jitter_seed, abandon_pending };
     let ran = forebay_engine::run(&plan, engine).await;
     if let Some(progress) = progress {
         progress.finish().await;
@@ -64,7 +71,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 ///
 /// On a thread and a runtime of its own: a sink that is stuck in a write may hold all threads of the other one. What
 /// is in flight is then abandoned, and read again at the next start.
-fn stop_on_signals(stop: CancellationToken, drain_max: Duration) -> std::io::Result<()> {
+pub(crate) fn stop_on_signals(stop: CancellationToken, drain_max: Duration) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
         let _on_this_runtime = runtime.enter();
@@ -90,7 +97,7 @@ fn stop_on_signals(stop: CancellationToken, drain_max: Duration) -> std::io::Res
 }
 
 /// Says what the world did wrong: one line, its causes, what to do about it.
-fn failed(error: &(dyn Error + 'static), hint: Option<&str>) -> ExitCode {
+pub(crate) fn failed(error: &(dyn Error + 'static), hint: Option<&str>) -> ExitCode {
     let mut text = format!("error: {error}\n");
     let causes = std::iter::successors(error.source(), |it| (*it).source());
     causes.for_each(|cause| text.push_str(&format!("  caused by: {cause}\n")));

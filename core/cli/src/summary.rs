@@ -65,7 +65,7 @@ impl<'a> Summary<'a> {
             "sources": sources.collect::<serde_json::Map<_, _>>(),
             "transforms": transforms.collect::<serde_json::Map<_, _>>(),
             "sinks": sinks.collect::<serde_json::Map<_, _>>(),
-            "dead_letters": { "kept": self.letters_kept(), "at": letters.map(|it| it.path.display().to_string()) },
+            "dead_letters": { "kept": self.letters_kept(), "at": letters.map(|it| it.at()) },
         })
     }
 
@@ -99,7 +99,7 @@ impl<'a> Summary<'a> {
         }
         if let (Some(letters), kept @ 1..) = (&self.plan.dead_letters, self.letters_kept()) {
             let rows = if kept == 1 { "1 refused row is" } else { &format!("{} refused rows are", number(kept)) };
-            let _ = writeln!(text, "\n{rows} kept, with reason and place, in {}", letters.path.display());
+            let _ = writeln!(text, "\n{rows} kept, with reason and place, in {}", letters.at());
         }
         text
     }

@@ -1,11 +1,12 @@
 //! The keys that belong to the engine: those of the file as a whole, and those that every node of a kind has.
 //! The doc comments are their reference page.
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use forebay_api::plan::{OnRefused, Retry};
 use forebay_api::{Age, Batch, ByteSize};
+use forebay_aws::Aws;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,7 +28,7 @@ pub(crate) struct FileKeys {
     pub(crate) drain_max: Age,
     /// Where the pipeline remembers how far it has come.
     pub(crate) state: Option<StateKeys>,
-    /// Where refused rows are kept that no node reads.
+    /// Where refused rows are kept that no node reads; `forebay replay` takes them through the pipeline again.
     pub(crate) dead_letters: Option<DeadLetterKeys>,
 }
 
@@ -55,9 +56,16 @@ pub(crate) struct StateKeys {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeadLetterKeys {
-    /// A directory of JSON Lines files: each row with the reason, and its place in the source.
+    /// A directory of JSON Lines files, or the place of such in S3, `"s3://bucket/prefix"`: each row with the reason, and
+    /// its place in the source.
     #[schemars(with = "String", extend("examples" = ["./refused"]))]
-    pub(crate) path: Spanned<PathBuf>,
+    pub(crate) path: Spanned<String>,
+    /// The URL of an SQS queue that gets them instead, each as a message. Those that are too large for one are kept at
+    /// `path`, and the message says where.
+    #[schemars(with = "Option<String>")]
+    pub(crate) queue: Option<Spanned<String>>,
+    /// The account of the bucket and the queue. Default: the one that all AWS programs find.
+    pub(crate) aws: Option<Aws>,
 }
 
 /// Keys that every source has.
@@ -94,7 +102,7 @@ pub(crate) struct SinkKeys {
     /// When a delivery is full: whichever comes first. What is left out is as the sink's page says.
     #[serde(default)]
     batch: BatchKeys,
-    /// How failures are retried: for ever, with a wait that doubles from `wait_min` to `wait_max`.
+    /// How failures are retried: with a wait that doubles from `wait_min` to `wait_max`, for ever if there is no limit.
     #[serde(default)]
     retry: RetryKeys,
     /// How many deliveries may be on their way at a time.
@@ -144,6 +152,13 @@ struct RetryKeys {
     /// The longest wait. Default: `"30s"`.
     #[schemars(extend("examples" = ["5m"]))]
     wait_max: Option<Age>,
+    /// How often it is tried, at most. Then the rows go to the dead letters, and the pipeline goes on. If the last answers
+    /// were lost on their way, they may have been delivered as well. Default: no limit.
+    #[schemars(extend("examples" = [10]))]
+    tries_max: Option<NonZeroU32>,
+    /// For how long it is tried, at most; then as with `tries_max`. Default: no limit.
+    #[schemars(extend("examples" = ["1h"]))]
+    age_max: Option<Age>,
 }
 
 /// The engine's keys of one node, of whatever kind. A kind that lacks a key has its default.
@@ -204,6 +219,8 @@ impl From<SinkKeys> for NodeKeys {
         let retry = Retry {
             wait_min: keys.retry.wait_min.unwrap_or(usual.wait_min),
             wait_max: keys.retry.wait_max.unwrap_or(usual.wait_max),
+            tries_max: keys.retry.tries_max,
+            age_max: keys.retry.age_max,
         };
         Self {
             batch: keys.batch,

@@ -1,9 +1,11 @@
 //! From the text to the plan.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use forebay_api::plan::{DeadLetters, Input, PlannedSink, PlannedSource, PlannedTransform};
+use forebay_api::plan::{Input, PlannedSink, PlannedSource, PlannedTransform};
 use forebay_api::{Age, Plan};
+use forebay_letters::Letters;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use toml::Spanned;
@@ -11,7 +13,7 @@ use toml::de::DeTable;
 
 use crate::file;
 use crate::graph::{self, Graph};
-use crate::keys::FileKeys;
+use crate::keys::{DeadLetterKeys, FileKeys};
 use crate::lookup::{self, Found, Lookup, Outcome};
 use crate::node::{self, Node, NodeConfig, SplitNode};
 use crate::problem::{Note, Problem, Problems};
@@ -24,6 +26,7 @@ use crate::{resources, secrets};
 pub struct Checked {
     plan: Option<Plan>,
     notes: Vec<Note>,
+    letters: Option<Letters>,
 }
 
 impl Checked {
@@ -36,6 +39,11 @@ impl Checked {
     /// What the file leaves open: values that it refers to and that are not there.
     pub fn notes(&self) -> &[Note] {
         &self.notes
+    }
+
+    /// Where dead letters are kept, to read them.
+    pub fn letters(&self) -> Option<&Letters> {
+        self.letters.as_ref()
     }
 
     /// The plan, to run, or why it cannot run here.
@@ -97,8 +105,9 @@ pub fn plan(
     match planned {
         Some((graph, flow)) if problems.is_empty() => {
             let own: Vec<String> = nodes.iter().map(|it| it.canonical(registry)).collect();
+            let letters = frame.dead_letters.clone();
             let plan = assemble(frame, &read_nodes, &graph, flow, &graph.fingerprints(&own));
-            Ok(Checked { plan, notes: found.iter().filter_map(|it| note(text, it)).collect() })
+            Ok(Checked { plan, notes: found.iter().filter_map(|it| note(text, it)).collect(), letters })
         }
         _ => {
             let mut places = Vec::new();
@@ -170,7 +179,9 @@ fn read_file_keys(table: &DeTable<'_>, schema: &Json, problems: &mut Vec<Problem
 struct Frame {
     name: String,
     state: Spanned<PathBuf>,
-    dead_letters: Option<Spanned<PathBuf>>,
+    dead_letters: Option<Letters>,
+    /// The directory of dead letters, if they are kept in one.
+    letters_directory: Option<Spanned<PathBuf>>,
     drain_max: Age,
 }
 
@@ -188,7 +199,8 @@ impl Frame {
         };
         Self {
             state: keys.state.map_or_else(usual_state, |it| it.path),
-            dead_letters: keys.dead_letters.map(|it| it.path),
+            letters_directory: keys.dead_letters.as_ref().and_then(local),
+            dead_letters: keys.dead_letters.and_then(|it| letters(it, problems)),
             drain_max: keys.drain_max,
             name,
         }
@@ -196,7 +208,7 @@ impl Frame {
 
     /// The directories that the engine writes to.
     fn directories(&self) -> Vec<(&'static str, &Spanned<PathBuf>)> {
-        let dead_letters = self.dead_letters.iter().map(|it| ("dead_letters", it));
+        let dead_letters = self.letters_directory.iter().map(|it| ("dead_letters", it));
         std::iter::once(("state", &self.state)).chain(dead_letters).collect()
     }
 }
@@ -208,6 +220,32 @@ fn note(text: &str, found: &Found) -> Option<Note> {
     Some(Note::new(text, found.span.start, format!("needs {}, which {why}", found.origin)))
 }
 
+/// The directory of dead letters, if they are kept in one.
+fn local(keys: &DeadLetterKeys) -> Option<Spanned<PathBuf>> {
+    let path = keys.path.get_ref();
+    (!path.starts_with("s3://")).then(|| Spanned::new(keys.path.span(), path.into()))
+}
+
+fn letters(keys: DeadLetterKeys, problems: &mut Vec<Problem>) -> Option<Letters> {
+    let (path, queue) = (keys.path.span(), keys.queue.as_ref().map(Spanned::span));
+    let letters = Letters::new(keys.path.get_ref(), keys.queue.map(Spanned::into_inner), keys.aws);
+    letters
+        .map_err(|wrong| {
+            let place = if wrong.key == "queue" { queue.unwrap_or(path) } else { path };
+            let problem = Problem::new(place, format!("`dead_letters`: {}", wrong.what));
+            problems.push(match wrong.hint {
+                Some(hint) => problem.help(hint),
+                None => problem,
+            });
+        })
+        .ok()
+}
+
+/// What decides the rows of all nodes, in short.
+fn version(fingerprints: &[String]) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(fingerprints.join(" ").as_bytes()))
+}
+
 /// Puts everything in its place. `None` if a component could not be made for want of a value.
 fn assemble(frame: Frame, nodes: &[Node<'_>], graph: &Graph, flow: Flow, fingerprints: &[String]) -> Option<Plan> {
     let mut plan = Plan {
@@ -215,7 +253,8 @@ fn assemble(frame: Frame, nodes: &[Node<'_>], graph: &Graph, flow: Flow, fingerp
         sources: Vec::new(),
         transforms: Vec::new(),
         sinks: Vec::new(),
-        dead_letters: frame.dead_letters.map(|it| DeadLetters { path: it.into_inner() }),
+        version: version(fingerprints),
+        dead_letters: frame.dead_letters.map(|it| Arc::new(it) as _),
         state: frame.state.into_inner(),
         drain_max: frame.drain_max,
     };

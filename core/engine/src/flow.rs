@@ -40,12 +40,12 @@ pub(crate) fn batch_bytes(rows: &RecordBatch) -> u64 {
 /// Where each row of a batch stands in the source.
 #[derive(Clone)]
 pub(crate) struct Places {
-    of_read: Arc<ReadPlaces>,
+    pub of_read: Arc<ReadPlaces>,
     /// Row `i` is row `picked[i]` of the read; `None`: the same row.
-    picked: Option<UInt32Array>,
+    pub picked: Option<UInt32Array>,
 }
 
-enum ReadPlaces {
+pub(crate) enum ReadPlaces {
     Counted { before: u64 },
     Listed(Vec<Position>),
 }
@@ -89,6 +89,7 @@ struct Flowing {
 /// The way of one source's rows to the sinks. Each lane has its own, and so its own transforms.
 pub(crate) struct Flow {
     pipeline: String,
+    version: String,
     pub source: Arc<str>,
     on_refused: Refusals,
     steps: Vec<Step>,
@@ -156,6 +157,7 @@ impl Flow {
         }
         Ok(Self {
             pipeline: plan.name.clone(),
+            version: plan.version.clone(),
             source: source.name.as_str().into(),
             on_refused,
             steps,
@@ -181,8 +183,10 @@ impl Flow {
     pub fn apply(&mut self, read: Read, wanted: &BTreeSet<usize>) -> Result<Vec<(usize, Share)>, RunError> {
         let mut ports: BTreeMap<Input, Vec<Flowing>> = BTreeMap::new();
         self.enter(&read, &mut ports)?;
+        let (pipeline, version) = (&*self.pipeline, &*self.version);
+        let place = letters::Place { pipeline, version, source: &self.source, partition: &read.span.partition };
         for step in self.steps.iter_mut().filter(|it| !it.feeds.is_disjoint(wanted)) {
-            step.run(&self.pipeline, &self.source, &read.span, &mut ports, &self.counters)?;
+            step.run(&place, &mut ports, &read.span, &self.counters)?;
         }
         let share = |(sink, inputs): (&usize, &Vec<Input>)| {
             let flowing = inputs.iter().filter_map(|it| ports.get(it)).flatten();
@@ -216,7 +220,8 @@ impl Flow {
             let first = &read.refused[0];
             return Err(refused_stop(&self.source, &first.why, &self.source, &read.span, &first.position));
         }
-        let place = letters::Place { pipeline: &self.pipeline, source: &self.source, partition: &read.span.partition };
+        let (pipeline, version) = (&*self.pipeline, &*self.version);
+        let place = letters::Place { pipeline, version, source: &self.source, partition: &read.span.partition };
         let rows = letters::of_source(&place, &read.refused);
         let positions = read.refused.iter().map(|it| it.position.clone()).collect();
         let places = Places { of_read: Arc::new(ReadPlaces::Listed(positions)), picked: None };
@@ -229,10 +234,9 @@ impl Flow {
 impl Step {
     fn run(
         &mut self,
-        pipeline: &str,
-        source: &str,
-        span: &Span,
+        place: &letters::Place<'_>,
         ports: &mut BTreeMap<Input, Vec<Flowing>>,
+        span: &Span,
         counters: &Counters,
     ) -> Result<(), RunError> {
         let counters = counters.node(&self.name);
@@ -254,14 +258,13 @@ impl Step {
             }
             let Some((first, why)) = out_refused.first() else { continue };
             if self.on_refused == Refusals::Stop {
-                return Err(refused_stop(&self.name, why, source, span, &input.places.position(*first)));
+                return Err(refused_stop(&self.name, why, place.source, span, &input.places.position(*first)));
             }
-            let place = letters::Place { pipeline, source, partition: &span.partition };
             let picked: UInt32Array = out_refused.iter().map(|(row, _)| *row as u32).collect::<Vec<_>>().into();
             let places = input.places.pick(Some(picked));
             let of_origin = |row: usize| (places.in_read(row), places.position(row));
             let whys = out_refused.iter().enumerate().map(|(row, (_, why))| (of_origin(row), why.as_str()));
-            let rows = letters::of_transform(&place, &self.name, &input.origin, whys);
+            let rows = letters::of_transform(place, &self.name, &input.origin, whys);
             refused.push(Flowing { rows, places, origin: input.origin });
         }
         ports.insert(Input { node: self.name.clone(), port: Port::Rows }, sent);

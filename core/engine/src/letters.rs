@@ -4,24 +4,21 @@
 //! refuses; its progress is kept like any other sink's, so that each letter is there once. Rows that a sink refuses are written when that
 //! delivery is made, before it counts as delivered, under an id that derives from it.
 
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_json::LineDelimitedWriter;
 use arrow_schema::DataType;
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use forebay_api::plan::letter_schema;
-use forebay_api::{BoxError, Deliver, DeliveryId, Partition, Position, Refusal, SinkError};
-use forebay_state::create_directory;
+use forebay_api::{Partition, Position, Refusal};
 
 /// What all letters of a read have in common.
 pub(crate) struct Place<'a> {
     pub pipeline: &'a str,
+    pub version: &'a str,
     pub source: &'a str,
     pub partition: &'a Partition,
 }
@@ -90,50 +87,8 @@ fn batch(place: &Place<'_>, component: &str, letters: Vec<Letter>) -> RecordBatc
         same(place.partition.as_str()),
         StringArray::from_iter_values(letters.iter().map(|(.., position)| position.to_string())),
         same(place.pipeline),
+        same(place.version),
     ];
     let columns = columns.into_iter().map(|it| Arc::new(it) as ArrayRef).collect();
     RecordBatch::try_new(letter_schema(), columns).expect("the columns are those of the letter schema")
-}
-
-/// Keeps letters as JSON Lines files in a directory, one for each delivery, named by its id.
-pub(crate) struct LetterDirectory {
-    path: PathBuf,
-}
-
-impl LetterDirectory {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
-    }
-
-    /// Writes the file whole, then lets it appear: readers never see half of it, and the same id leaves one copy.
-    fn write(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<(), BoxError> {
-        create_directory(&self.path)?;
-        let hidden = self.path.join(format!(".{id}.tmp"));
-        let mut file = std::fs::File::create(&hidden)?;
-        let mut json = Vec::new();
-        let mut writer = LineDelimitedWriter::new(&mut json);
-        rows.iter().try_for_each(|it| writer.write(it))?;
-        writer.finish()?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        std::fs::rename(&hidden, self.path.join(format!("{id}.jsonl")))?;
-        std::fs::File::open(&self.path)?.sync_all()?;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Deliver for LetterDirectory {
-    async fn deliver(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<Vec<(u64, String)>, SinkError> {
-        let Err(error) = self.write(id, rows) else { return Ok(Vec::new()) };
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let error = format!("dead letters at `{}`: {error}", self.path.display()).into();
-        match kind {
-            // No waiting mends these.
-            Some(ErrorKind::PermissionDenied | ErrorKind::NotADirectory | ErrorKind::ReadOnlyFilesystem) => {
-                Err(SinkError::Stop(error))
-            }
-            _ => Err(SinkError::Retry(error)),
-        }
-    }
 }

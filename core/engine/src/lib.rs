@@ -44,13 +44,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use counters::{Counters, Counts, DEAD_LETTERS, NodeCounters};
 
-use crate::letters::LetterDirectory;
 use crate::rules::Rules;
 
 /// What a run needs besides the plan.
 pub struct Options {
     /// Where progress is kept.
     pub store: Arc<dyn Store>,
+    /// Where refused rows are kept that no node reads: what [`Plan::dead_letters`] opens.
+    pub letters: Option<Arc<dyn Deliver>>,
     /// Cancelled to stop reading, deliver what was read, and end.
     pub stop: CancellationToken,
     /// Counts what happens; made by [`Counters::new`] for the same plan.
@@ -119,18 +120,11 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
 
 /// Runs a plan until its input ends, a stop is asked for, or something goes wrong that waiting does not mend.
 pub async fn run(plan: &Plan, options: Options) -> Result<Ending, RunError> {
-    let letters =
-        plan.dead_letters.as_ref().map(|it| -> Arc<dyn Deliver> { Arc::new(LetterDirectory::new(it.path.clone())) });
-    run_by(plan, options, letters, Rules::default()).await
+    run_by(plan, options, Rules::default()).await
 }
 
-/// As [`run`], with the dead letters and the rules that the simulation wants.
-async fn run_by(
-    plan: &Plan,
-    options: Options,
-    letters: Option<Arc<dyn Deliver>>,
-    rules: Rules,
-) -> Result<Ending, RunError> {
+/// As [`run`], with the rules that the simulation wants.
+async fn run_by(plan: &Plan, options: Options, rules: Rules) -> Result<Ending, RunError> {
     let stop = options.stop.clone();
     let drain = async {
         stop.cancelled().await;
@@ -138,7 +132,7 @@ async fn run_by(
     };
     tokio::select! {
         biased;
-        ended = pipeline::run(plan, options, letters, rules) => ended,
+        ended = pipeline::run(plan, options, rules) => ended,
         () = drain => Ok(Ending::DrainCut),
     }
 }

@@ -29,13 +29,8 @@ pub(crate) struct Graph<'a> {
 }
 
 /// Runs until the input ends, a stop is asked for, or something goes wrong.
-pub(crate) async fn run(
-    plan: &Plan,
-    options: Options,
-    letters: Option<Arc<dyn Deliver>>,
-    rules: Rules,
-) -> Result<Ending, RunError> {
-    let Options { store, stop, counters, workers, jitter_seed, abandon_pending } = options;
+pub(crate) async fn run(plan: &Plan, options: Options, rules: Rules) -> Result<Ending, RunError> {
+    let Options { store, letters, stop, counters, workers, jitter_seed, abandon_pending } = options;
     let kept = if letters.is_some() { refusing_nodes(plan) } else { Vec::new() };
     let letters_of = kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
     let nodes = tokio::select! {
@@ -108,8 +103,8 @@ async fn open_sinks(
     jitter_seed: u64,
 ) -> Result<Vec<SinkNode>, RunError> {
     let side = |name: &str, sink: Box<dyn Sink>, retry, on_refused, letters| {
-        let (pipeline, name) = (plan.name.clone(), name.into());
-        Arc::new(SinkSide { pipeline, name, sink, retry, on_refused, letters, jitter_seed })
+        let (pipeline, version, name) = (plan.name.clone(), plan.version.clone(), name.into());
+        Arc::new(SinkSide { pipeline, version, name, sink, retry, on_refused, letters, jitter_seed })
     };
     let mut nodes = Vec::new();
     for planned in &plan.sinks {

@@ -139,3 +139,8 @@ pub(crate) fn back_off(failures: u32, retry: &Retry, jitter: f64) -> Duration {
     let whole = doubled.clamp(retry.wait_min.duration(), retry.wait_max.duration().max(retry.wait_min.duration()));
     whole.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
+
+/// Whether a delivery is given up that has failed so often, when another try would begin so long after the first one.
+pub(crate) fn is_given_up(retry: &Retry, failures: u32, age: Duration) -> bool {
+    retry.tries_max.is_some_and(|it| failures >= it.get()) || retry.age_max.is_some_and(|it| age > it.duration())
+}

@@ -1,5 +1,6 @@
 //! The pure decisions, as data. Wiring is the simulation's business.
 
+mod limits;
 mod narrow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,11 +174,11 @@ fn flush_decides_by_what_comes_first() {
 /// Guarantees: waits double up to their bound, never fall under half of it, and never overflow.
 #[test]
 fn waits_double_and_have_a_bound() {
-    let retry = Retry { wait_min: Age::millis(200), wait_max: Age::seconds(30) };
+    let retry = Retry { wait_min: Age::millis(200), wait_max: Age::seconds(30), ..Retry::default() };
     let waits = |jitter| [0, 1, 2, 7, 8, 40, u32::MAX].map(|it| back_off(it, &retry, jitter).as_millis());
     assert_eq!(waits(1.0), [200, 400, 800, 25_600, 30_000, 30_000, 30_000]);
     assert_eq!(waits(0.0), [100, 200, 400, 12_800, 15_000, 15_000, 15_000]);
-    let upside_down = Retry { wait_min: Age::seconds(5), wait_max: Age::seconds(1) };
+    let upside_down = Retry { wait_min: Age::seconds(5), wait_max: Age::seconds(1), ..Retry::default() };
     assert_eq!(back_off(3, &upside_down, 1.0), Duration::from_secs(5));
 }
 
@@ -234,11 +235,11 @@ fn an_end_can_stand_alone() {
 /// of letters is written twice.
 /// Guarantees: a letter holds the payload as it was, how to read it, the reason and the place; one copy stays, and
 /// nothing half-written is to be seen.
-#[tokio::test]
-async fn letters_hold_all_that_is_needed() {
-    use forebay_api::{Deliver, Refusal};
+#[test]
+fn letters_hold_all_that_is_needed() {
+    use forebay_api::Refusal;
     let partition = Partition::from("a.gz@1:2");
-    let place = letters::Place { pipeline: "p", source: "cdn", partition: &partition };
+    let place = letters::Place { pipeline: "p", version: "v1", source: "cdn", partition: &partition };
     let refusal = |payload: &[u8]| Refusal { position: position(3), payload: payload.to_vec(), why: "odd".into() };
     let by_source = letters::of_source(&place, &[refusal(b"a \"line\""), refusal(b"\xff")]);
     let two_columns = Arc::new(Schema::new(vec![
@@ -249,18 +250,13 @@ async fn letters_hold_all_that_is_needed() {
     let origin = RecordBatch::try_new(two_columns, vec![Arc::new(Int64Array::from(vec![7])), Arc::new(at)]).unwrap();
     let by_transform = letters::of_transform(&place, "parse", &origin, [((0, position(4)), "no match")].into_iter());
 
-    let directory = tempfile::tempdir().unwrap();
-    let kept = letters::LetterDirectory::new(directory.path().join("refused"));
-    let id = DeliveryId::derive("p", "s", "f", "cdn", &span("a", 0, 1));
-    for _ in 0..2 {
-        assert_eq!(kept.deliver(&id, &[by_source.clone(), by_transform.clone()]).await.unwrap(), vec![]);
-    }
-    let files: Vec<_> =
-        std::fs::read_dir(directory.path().join("refused")).unwrap().map(|it| it.unwrap().path()).collect();
-    assert_eq!(files.len(), 1, "{files:?}");
+    let mut text = Vec::new();
+    let mut writer = arrow_json::LineDelimitedWriter::new(&mut text);
+    writer.write_batches(&[&by_source, &by_transform]).unwrap();
+    writer.finish().unwrap();
     expect![[r#"
-        {"payload":"a \"line\"","encoding":"text","reason":"odd","component":"cdn","source":"cdn","partition":"a.gz@1:2","position":"3","pipeline":"p"}
-        {"payload":"/w==","encoding":"base64","reason":"odd","component":"cdn","source":"cdn","partition":"a.gz@1:2","position":"3","pipeline":"p"}
-        {"payload":"{\"id\":7,\"at\":\"2020-12-07T20:52:01.541Z\"}","encoding":"json","reason":"no match","component":"parse","source":"cdn","partition":"a.gz@1:2","position":"4","pipeline":"p"}
-    "#]].assert_eq(&std::fs::read_to_string(&files[0]).unwrap());
+        {"payload":"a \"line\"","encoding":"text","reason":"odd","component":"cdn","source":"cdn","partition":"a.gz@1:2","position":"3","pipeline":"p","version":"v1"}
+        {"payload":"/w==","encoding":"base64","reason":"odd","component":"cdn","source":"cdn","partition":"a.gz@1:2","position":"3","pipeline":"p","version":"v1"}
+        {"payload":"{\"id\":7,\"at\":\"2020-12-07T20:52:01.541Z\"}","encoding":"json","reason":"no match","component":"parse","source":"cdn","partition":"a.gz@1:2","position":"4","pipeline":"p","version":"v1"}
+    "#]].assert_eq(&String::from_utf8(text).unwrap());
 }

@@ -16,7 +16,7 @@ fn summary(plan: &Plan) -> String {
         "{}: state {}, dead letters {:?}, drain {}\n",
         plan.name,
         plan.state.display(),
-        plan.dead_letters.as_ref().map(|it| &it.path),
+        plan.dead_letters.as_ref().map(|it| it.at()),
         plan.drain_max
     );
     for it in &plan.sources {

@@ -86,6 +86,7 @@ async fn a_dead_server_holds_the_source_back() {
     let batch = Batch { rows_max: u64::MAX, bytes_max: ByteSize(BATCH_BYTES), age_max: Age::seconds(1) };
     let plan = Plan {
         name: "bounds".into(),
+        version: "v".into(),
         sources: vec![PlannedSource {
             name: "endless".into(),
             kind: "endless".into(),
@@ -115,6 +116,7 @@ async fn a_dead_server_holds_the_source_back() {
     let stop = CancellationToken::new();
     let (stop_it, counters_of_it) = (stop.clone(), counters.clone());
     let options = Options {
+        letters: None,
         store: store.clone(),
         stop: stop_it,
         counters: counters_of_it,

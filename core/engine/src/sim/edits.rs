@@ -17,16 +17,17 @@ use crate::{Counters, Ending, Options, RunError, run_by};
 async fn run_on(world: &Arc<World>, abandon_pending: bool) -> Result<Ending, RunError> {
     let chaos = Arc::new(Chaos::new(7, None, Faults::none()));
     let plan = world.scenario.plan(world, &chaos);
+    let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
     let options = Options {
         store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
+        letters: Some(letters),
         stop: CancellationToken::new(),
         counters: Arc::new(Counters::new(&plan)),
         workers: 2,
         jitter_seed: 0,
         abandon_pending,
     };
-    let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos });
-    run_by(&plan, options, Some(letters), Rules::default()).await
+    run_by(&plan, options, Rules::default()).await
 }
 
 /// Scenario: a pipeline without transforms ran to its end; then a transform and a sink behind it are added.

@@ -62,15 +62,16 @@ fn live(
         .map_err(|error| error.to_string())?;
     let plan = world.scenario.plan(world, chaos);
     let stop = CancellationToken::new();
+    let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
     let options = Options {
         store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
+        letters: Some(letters),
         stop: stop.clone(),
         counters: Arc::new(Counters::new(&plan)),
         workers,
         jitter_seed: 0,
         abandon_pending: false,
     };
-    let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
     let plug = chaos.clone();
     tasks::on_poll(Some(Box::new(move || plug.tick())));
     let life = async {
@@ -85,7 +86,7 @@ fn live(
         tokio::select! {
             biased;
             () = chaos.crashed() => Ok(Life::Crashed),
-            ran = tasks::observed(run_by(&plan, options, Some(letters), rules)) => Ok(match ran {
+            ran = tasks::observed(run_by(&plan, options, rules)) => Ok(match ran {
                 Ok(ending) => Life::Ended(ending),
                 Err(error) => Life::Failed(crate::causes(&error)),
             }),

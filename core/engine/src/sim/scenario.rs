@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use forebay_api::plan::{
-    DeadLetters, Input, OnRefused, PlannedSink, PlannedSource, PlannedTransform, Port, Retry, letter_schema,
-};
+use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, PlannedTransform, Port, Retry, letter_schema};
 use forebay_api::{Age, Batch, ByteSize, Plan, Position, Promise};
 
 use super::chaos::{Chaos, Faults, Random, mix};
@@ -268,7 +266,7 @@ impl Scenario {
                 config: Arc::new(FakeSinkConfig { world: world.clone(), chaos: chaos.clone(), sink }),
                 input: if shape.reads_refused { letter_schema() } else { rows.clone() },
                 batch: shape.batch,
-                retry: Retry { wait_min: Age::millis(100), wait_max: Age::seconds(5) },
+                retry: Retry { wait_min: Age::millis(100), wait_max: Age::seconds(5), ..Retry::default() },
                 in_flight_max: shape.in_flight_max,
                 on_refused: OnRefused::DeadLetters,
                 fingerprint: "sim".into(),
@@ -276,10 +274,11 @@ impl Scenario {
         });
         Plan {
             name: "sim".into(),
+            version: "sim".into(),
             sources: sources.collect(),
             transforms: transforms.collect(),
             sinks: sinks.collect(),
-            dead_letters: Some(DeadLetters { path: "never-written".into() }),
+            dead_letters: None,
             state: "never-written".into(),
             drain_max: self.drain_max,
         }

@@ -254,19 +254,20 @@ async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed
                 stop.cancel();
             });
         }
+        let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
         let options = Options {
             store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
+            letters: Some(letters),
             stop: stop.clone(),
             counters: Arc::new(Counters::new(&plan)),
             workers: 1 + random.below(2) as usize,
             jitter_seed: 0,
             abandon_pending: false,
         };
-        let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
         let ran = tokio::select! {
             biased;
             () = chaos.crashed() => None,
-            ran = run_by(&plan, options, Some(letters), Rules::default()) => Some(ran),
+            ran = run_by(&plan, options, Rules::default()) => Some(ran),
         };
         match ran {
             Some(Ok(Ending::InputEnded)) => return Ok(()),
@@ -315,7 +316,9 @@ async fn live_through(seed: u64) -> Result<(), String> {
     }
     world.complete()?;
     let rows = register.rows();
-    rows.iter().find(|(_, it)| !it.is_done()).map_or(Ok(()), |(partition, it)| Err(format!("{partition}: {:?}", it.kept)))
+    rows.iter()
+        .find(|(_, it)| !it.is_done())
+        .map_or(Ok(()), |(partition, it)| Err(format!("{partition}: {:?}", it.kept)))
 }
 
 /// Scenario: three processes share the partitions of one source, in some hundred pipelines; partitions are asked for and

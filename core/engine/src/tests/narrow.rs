@@ -109,6 +109,7 @@ fn check(
     };
     let plan = Plan {
         name: "narrow".into(),
+        version: "v".into(),
         sources: vec![PlannedSource {
             name: "source".into(),
             kind: "fake".into(),
