@@ -73,6 +73,17 @@ impl Aws {
         Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
     }
 
+    /// A client of Data Firehose; as [`Aws::s3`]. It tries every call once: a call that was carried out in part must not
+    /// be made again as a whole, and there is no telling a second copy of a record from the first.
+    pub async fn firehose(&self) -> Result<aws_sdk_firehose::Client, BoxError> {
+        let shared = self.load(self.loader()).await?;
+        let mut config = aws_sdk_firehose::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Ok(aws_sdk_firehose::Client::from_conf(config.build()))
+    }
+
     /// What all clients share, the calls for credentials included. The endpoint is not in it: it is that of one
     /// service, and not the one to ask for a role.
     pub(crate) async fn load(&self, loader: ConfigLoader) -> Result<SdkConfig, BoxError> {

@@ -1,8 +1,8 @@
 //! The table: what an answer of AWS means for those who asked.
 //!
 //! After "Error responses" of the Amazon S3 API reference, "Common Errors" of the Amazon SQS API reference, the
-//! errors of each action in the Amazon Kinesis Data Streams API reference, the retry rules of the AWS SDKs ("Retry
-//! behavior", AWS SDKs and Tools Reference Guide), and what S3-compatible servers add.
+//! errors of each action in the API references of Amazon Kinesis Data Streams and Amazon Data Firehose, the retry
+//! rules of the AWS SDKs ("Retry behavior", AWS SDKs and Tools Reference Guide), and what S3-compatible servers add.
 
 use crate::trouble::Answer;
 
@@ -96,6 +96,8 @@ const CODES: [(Next, &[&str]); 5] = [
             "KMSInvalidState",
             "KMSNotFound",
             "KMSOptInRequired",
+            // Firehose: the key of a stream.
+            "InvalidKMSResource",
             // The server is full: MinIO, and others.
             "XMinioStorageFull",
             "InsufficientCapacity",

@@ -11,6 +11,8 @@
 //!
 //! Feature `services` has real servers for tests besides: see `services`.
 //!
+//! [`oracle`] judges whole runs: what went in against what came out.
+//!
 //! The fakes are [`Scripted`], a source that reads what it was given, and [`Memory`], a sink that keeps what it gets.
 //!
 //! # For your own component
@@ -65,6 +67,7 @@
 //! ```
 
 mod fakes;
+pub mod oracle;
 mod rows;
 #[cfg(feature = "services")]
 pub mod services;

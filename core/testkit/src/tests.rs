@@ -3,7 +3,10 @@
 #[cfg(feature = "services")]
 mod clickhouse;
 #[cfg(feature = "services")]
+mod firehose;
+#[cfg(feature = "services")]
 mod kinesis;
+mod oracle;
 #[cfg(feature = "services")]
 mod services;
 mod sink;

@@ -1,7 +1,7 @@
 //! A whole ClickHouse, in a process of its own.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -155,6 +155,33 @@ impl ClickHouse {
         if head.split(' ').nth(1) == Some("200") { Ok(body) } else { Err(body) }
     }
 
+    /// Hands every line of the answer to a query to `each`, as they come: for answers that are larger than memory.
+    /// An error in the middle is a line like the others.
+    ///
+    /// # Panics
+    ///
+    /// If it answers with an error at once, or not at all.
+    pub fn each_line(&self, sql: &str, mut each: impl FnMut(&str)) {
+        let mut lines = || -> std::io::Result<()> {
+            let mut answer = BufReader::with_capacity(1 << 20, self.send("/", sql)?);
+            let mut line = String::new();
+            answer.read_line(&mut line)?;
+            assert_eq!(line.split(' ').nth(1), Some("200"), "{sql}: {line}");
+            let mut is_body = false;
+            line.clear();
+            while answer.read_line(&mut line)? > 0 {
+                let text = line.strip_suffix('\n').unwrap_or(&line);
+                if is_body {
+                    each(text);
+                }
+                is_body |= text == "\r";
+                line.clear();
+            }
+            Ok(())
+        };
+        lines().unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
     /// Kills the server as a crash does, if it runs. Its data stay.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -227,15 +254,20 @@ impl ClickHouse {
         }
     }
 
-    /// An answer with its head. HTTP/1.0, so that the body comes in one piece and the connection ends with it.
+    /// An answer with its head.
     fn request(&self, sql: &str) -> std::io::Result<String> {
+        let mut answer = Vec::new();
+        self.send("/?wait_end_of_query=1", sql)?.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Where the answer comes from. HTTP/1.0, so that the body comes in one piece and the connection ends with it.
+    fn send(&self, path: &str, sql: &str) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START))?;
         let length = sql.len();
-        write!(stream, "POST /?wait_end_of_query=1 HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{sql}")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{sql}")?;
+        Ok(stream)
     }
 }
 

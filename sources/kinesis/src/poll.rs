@@ -1,0 +1,203 @@
+//! One shard, asked again and again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_api::Position;
+use forebay_aws::Trouble;
+use tokio::time::Instant;
+
+use crate::api::{Api, INVALID};
+use crate::pace::Pace;
+use crate::patience::Patience;
+use crate::presence::{Gone, Presence};
+use crate::reading::Context;
+use crate::record::{Found, Record, Shard};
+use crate::start::{Place, Start};
+
+/// Being refused for so long is worth a line.
+const THROTTLED_LONG: Duration = Duration::from_secs(60);
+
+/// About so much is expected of a shard of which everything was read a moment ago.
+const IDLE_BYTES: u64 = 64 << 10;
+
+/// The codes of a shard that was asked too much.
+const THROTTLED: [&str; 3] =
+    ["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"];
+
+/// What a shard has answered.
+#[derive(Debug)]
+pub enum Polled {
+    Records(Records),
+    /// Nothing yet; it is to be asked again.
+    Later,
+    /// The shard is closed, and everything of it was read. These follow it.
+    Ended(Vec<Found>),
+    /// The shard has expired, and what was not read of it.
+    Gone,
+}
+
+/// Some records, perhaps none.
+#[derive(Debug)]
+pub struct Records {
+    pub records: VecDeque<Record>,
+    /// For the first records since a place was asked for: that place.
+    pub asked: Option<Place>,
+    /// Whether there was nothing after them when they were read, and the shard is not closed.
+    pub is_caught_up: bool,
+}
+
+/// Reads one shard by `GetRecords`. What passes by itself is waited for.
+#[derive(Debug)]
+pub struct Poller {
+    api: Api,
+    shard: Arc<Shard>,
+    start: Start,
+    pace: Pace,
+    patience: Patience,
+    presence: Presence,
+    iterator: Option<String>,
+    /// The place that the iterator was asked for, until the first record has come.
+    asked: Option<Place>,
+    /// Whether the place is none of this shard's, so that the oldest record is asked for in its stead.
+    is_strange: bool,
+    /// Not before this the shard is asked again.
+    due: Instant,
+    /// What follows, once everything was read.
+    ended: Option<Vec<Found>>,
+    /// Whether the last answer left something.
+    is_behind: bool,
+    /// Since when, or since the last line about it, the shard was asked too much.
+    throttled: Option<Instant>,
+}
+
+impl Poller {
+    pub fn new(context: &Context, shard: Arc<Shard>) -> Self {
+        Self {
+            api: context.api.clone(),
+            pace: Pace::new(context.records_max, context.interval),
+            patience: Patience::new(shard.partition.as_str()),
+            presence: Presence::new(context.gone_after),
+            shard,
+            start: context.start,
+            iterator: None,
+            asked: None,
+            is_strange: false,
+            due: Instant::now(),
+            ended: None,
+            is_behind: true,
+            throttled: None,
+        }
+    }
+
+    /// Waits until it is time to ask again. About how many bytes the answer will hold.
+    pub async fn due(&self) -> u64 {
+        tokio::time::sleep_until(self.due).await;
+        match (&self.iterator, self.is_behind) {
+            (None, _) => 0,
+            (Some(_), true) => self.pace.answer_bytes(),
+            (Some(_), false) => IDLE_BYTES,
+        }
+    }
+
+    /// Asks once. `at` is up to where records were read: it is asked for when an iterator is needed, in the beginning and
+    /// after five minutes without a call; the record in which it lies comes once more then.
+    pub async fn next(&mut self, at: &Position) -> Polled {
+        if let Some(children) = self.ended.take() {
+            return Polled::Ended(children);
+        }
+        tokio::time::sleep_until(self.due).await;
+        let asked = match self.iterator.clone() {
+            None => self.begin(at).await.map(|()| Polled::Later),
+            Some(iterator) => self.ask(&iterator).await,
+        };
+        asked.unwrap_or(Polled::Gone)
+    }
+
+    async fn ask(&mut self, iterator: &str) -> Result<Polled, Gone> {
+        let called = Instant::now();
+        let answer = match self.api.records(&self.shard, iterator, self.pace.records()).await {
+            Ok(answer) => answer,
+            Err(trouble) => return self.failed(trouble, called).await.map(|()| Polled::Later),
+        };
+        self.found();
+        let bytes = answer.records.iter().map(size).sum();
+        self.due = called + self.pace.answered(answer.records.len(), bytes);
+        if answer.next.is_none() {
+            self.ended = Some(answer.children);
+        }
+        self.iterator = answer.next;
+        let asked = if answer.records.is_empty() { None } else { self.asked.take() };
+        self.is_behind = answer.behind_millis != Some(0);
+        let is_caught_up = self.ended.is_none() && !self.is_behind;
+        Ok(Polled::Records(Records { records: answer.records.into(), asked, is_caught_up }))
+    }
+
+    /// Asks for an iterator.
+    async fn begin(&mut self, at: &Position) -> Result<(), Gone> {
+        let Some(place) = Place::after(at, self.start) else {
+            self.ended = Some(Vec::new());
+            return Ok(());
+        };
+        let from = if self.is_strange { Place::TrimHorizon } else { place.clone() };
+        match self.api.iterator(&self.shard, &from).await {
+            Ok(iterator) => {
+                self.found();
+                self.is_strange = false;
+                (self.iterator, self.asked) = (Some(iterator), Some(place));
+                Ok(())
+            }
+            // A record that was never there, or is not known any more: the first records will tell.
+            Err(trouble) if trouble.code() == Some(INVALID) && matches!(from, Place::Record(_)) => {
+                tracing::error!(
+                    shard = %self.shard.partition, %at,
+                    "{trouble}: the shard is read from its oldest record on; was the stream made anew?"
+                );
+                self.is_strange = true;
+                Ok(())
+            }
+            Err(trouble) => self.trouble(trouble).await,
+        }
+    }
+
+    /// Decides what to do about records that were not to be had.
+    async fn failed(&mut self, trouble: Trouble, called: Instant) -> Result<(), Gone> {
+        match trouble.code() {
+            // Nobody has asked for five minutes.
+            Some("ExpiredIteratorException") => self.iterator = None,
+            Some(code) if THROTTLED.contains(&code) => {
+                let since = *self.throttled.get_or_insert(called);
+                if called - since > THROTTLED_LONG {
+                    tracing::warn!("{trouble}, for {THROTTLED_LONG:?} now: do others read the same shard?");
+                    self.throttled = Some(called);
+                }
+                self.due = called + self.pace.throttled(self.patience.fraction());
+            }
+            Some(INVALID) => {
+                self.iterator = None;
+                self.due = Instant::now() + self.patience.failed_with(&trouble);
+            }
+            _ => self.trouble(trouble).await?,
+        }
+        Ok(())
+    }
+
+    /// Asks again later, unless it is clear that the shard has expired.
+    async fn trouble(&mut self, trouble: Trouble) -> Result<(), Gone> {
+        self.presence.check(&self.api, &self.shard, &trouble).await?;
+        self.due = Instant::now() + self.patience.failed_with(&trouble);
+        Ok(())
+    }
+
+    fn found(&mut self) {
+        self.patience.reset();
+        self.presence.found();
+        self.throttled = None;
+    }
+}
+
+/// What the service counts of a record.
+fn size(record: &Record) -> u64 {
+    (record.data.len() + record.partition_key.as_ref().map_or(0, String::len)) as u64
+}

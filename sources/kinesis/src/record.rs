@@ -1,0 +1,48 @@
+//! Records, and the shards that they come from.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use forebay_api::Partition;
+use forebay_api::position::Sequence;
+
+use crate::stream::Stream;
+
+/// A record, as it lies in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub sequence: Sequence,
+    pub partition_key: Option<String>,
+    /// Milliseconds since 1970.
+    pub arrival_millis: Option<i64>,
+    pub data: Vec<u8>,
+}
+
+/// A shard as the service describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub id: String,
+    /// The one or two shards that it was made of. They may have expired.
+    pub parents: Vec<String>,
+    pub hash_keys: RangeInclusive<u128>,
+    /// Whether it takes records, as far as it is known.
+    pub is_open: bool,
+}
+
+/// A shard that is read.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    pub stream: Arc<Stream>,
+    pub id: String,
+    pub partition: Partition,
+    /// Records that were aggregated for another shard have hash keys that are not among these.
+    pub hash_keys: RangeInclusive<u128>,
+    /// Whether it is known to be closed, so that it has an end that can be reached.
+    pub is_closed: bool,
+}
+
+impl Shard {
+    pub fn new(stream: Arc<Stream>, id: String, hash_keys: RangeInclusive<u128>, is_closed: bool) -> Self {
+        Self { partition: stream.partition(&id), stream, id, hash_keys, is_closed }
+    }
+}

@@ -1,0 +1,112 @@
+//! Where a stream is begun, and how a position says from where on to read.
+//!
+//! A position in a shard is `sequence:row`: a row of a record, counted from 1. Two more are made up here:
+//!
+//! - `sequence:0` is before the first row of a record. A shard whose first record is known is begun there, so that what is
+//!   read again after a crash begins with the same record even if older ones have expired since.
+//! - `0:milliseconds` is a point in time, before every record, since no sequence number is 0. It makes durable where a
+//!   shard was begun of which no record has come yet: a shard that was begun at `latest` yesterday does not begin at
+//!   today's latest record after a restart.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use forebay_api::Position;
+use forebay_api::position::Sequence;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Where to begin with a stream of which nothing was read yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("examples" = ["trim_horizon", "latest", "2026-11-21T22:04:00Z"]))]
+pub enum Start {
+    /// With the oldest records that there are.
+    #[default]
+    TrimHorizon,
+    /// With what comes from now on.
+    Latest,
+    /// With what arrived at this time or later, in milliseconds since 1970.
+    At(u64),
+}
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "trim_horizon" => Ok(Self::TrimHorizon),
+            "latest" => Ok(Self::Latest),
+            time => {
+                let time: Option<jiff::Timestamp> = time.parse().ok();
+                let millis = time.and_then(|it| u64::try_from(it.as_millisecond()).ok());
+                millis.map(Self::At).ok_or_else(|| {
+                    format!(
+                        "`{text}` is no start: write \"trim_horizon\", \"latest\", or a time, such as \
+                         \"2026-11-21T22:04:00Z\""
+                    )
+                })
+            }
+        }
+    }
+}
+
+impl Start {
+    /// The position at which the shards are begun that are there at the first start ever; `None`: at their start.
+    pub fn position(self, now: SystemTime) -> Option<Position> {
+        match self {
+            Self::TrimHorizon | Self::At(_) => None,
+            Self::Latest => Some(time(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)),
+        }
+    }
+
+    /// What to ask for to read a shard from its start.
+    pub fn place(self) -> Place {
+        match self {
+            Self::TrimHorizon | Self::Latest => Place::TrimHorizon,
+            Self::At(millis) => Place::Time(millis),
+        }
+    }
+}
+
+/// The sequence number of no record.
+const BEFORE_ALL: &str = "0";
+
+fn time(millis: u64) -> Position {
+    Position::sequence(BEFORE_ALL, millis).expect("0 is a number")
+}
+
+/// Before the first row of a record.
+pub fn before(sequence: &Sequence) -> Position {
+    Position::At { sequence: sequence.clone(), row: 0 }
+}
+
+/// From where on to ask for records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The oldest record that there is.
+    TrimHorizon,
+    /// The first record that arrived at this time or later, in milliseconds since 1970.
+    Time(u64),
+    /// This record. Of its rows some may be known.
+    Record(Sequence),
+}
+
+impl Place {
+    /// What to ask for to get the rows after a position; `None`: there are none.
+    pub fn after(position: &Position, start: Start) -> Option<Self> {
+        match position {
+            Position::Start => Some(start.place()),
+            Position::At { sequence, row } if sequence.as_str() == BEFORE_ALL => Some(Self::Time(*row)),
+            Position::At { sequence, .. } => Some(Self::Record(sequence.clone())),
+            Position::End => None,
+        }
+    }
+
+    /// Whether the stretch from here to `position` was made up, and holds no row.
+    pub fn is_just_before(position: &Position) -> bool {
+        match position {
+            Position::At { sequence, row } => *row == 0 || sequence.as_str() == BEFORE_ALL,
+            Position::Start | Position::End => false,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What is decided without asking anybody: the pace, and whose turn it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use forebay_api::Position;
+
+use crate::aggregate::ALL_HASH_KEYS;
+use crate::family::Family;
+use crate::pace::{INTERVAL, Pace};
+use crate::record::Found;
+use crate::start::{Place, Start};
+
+/// Each line is an answer, as records and bytes, or `refused`.
+fn check_pace(answers: &str, expected: Expect) {
+    let mut pace = Pace::new(10_000, INTERVAL);
+    let mut text = String::new();
+    for line in answers.lines().map(str::trim).filter(|it| !it.is_empty()) {
+        let wait = match line.split_once(' ') {
+            Some((records, bytes)) => pace.answered(records.parse().unwrap(), bytes.parse().unwrap()),
+            None => pace.throttled(0.5),
+        };
+        text += &format!("{line:<15} -> {:>4} ms, then up to {} records\n", wait.as_millis(), pace.records());
+    }
+    expected.assert_eq(&text);
+}
+
+/// Scenario: a shard that is quiet, busy, far behind, with small and with large records, and one that others read too.
+/// Guarantees: never more than five calls a second; after much data a pause for as long as the shard takes to give it;
+/// answers of about 2 MiB; after being refused fewer calls, and slowly as many as before.
+#[test]
+fn pace() {
+    check_pace(
+        "
+        0 0
+        10 7000
+        10000 7000000
+        3000 2097152
+        10 10485760
+        3 3145728
+        0 0
+        ",
+        expect![[r#"
+            0 0             ->  205 ms, then up to 10000 records
+            10 7000         ->  205 ms, then up to 2995 records
+            10000 7000000   -> 3337 ms, then up to 2995 records
+            3000 2097152    -> 1000 ms, then up to 3000 records
+            10 10485760     -> 5000 ms, then up to 7 records
+            3 3145728       -> 1500 ms, then up to 4 records
+            0 0             ->  205 ms, then up to 4 records
+        "#]],
+    );
+    check_pace(
+        "refused\n refused\n refused\n refused\n refused\n refused\n refused\n 0 0\n 0 0\n 0 0\n 0 0\n",
+        expect![[r#"
+            refused         ->  461 ms, then up to 10000 records
+            refused         ->  691 ms, then up to 10000 records
+            refused         -> 1037 ms, then up to 10000 records
+            refused         -> 1556 ms, then up to 10000 records
+            refused         -> 2335 ms, then up to 10000 records
+            refused         -> 3000 ms, then up to 10000 records
+            refused         -> 3000 ms, then up to 10000 records
+            0 0             -> 2000 ms, then up to 10000 records
+            0 0             -> 1750 ms, then up to 10000 records
+            0 0             -> 1531 ms, then up to 10000 records
+            0 0             -> 1339 ms, then up to 10000 records
+        "#]],
+    );
+}
+
+/// `child<parent+parent`, perhaps with a `.` behind it: it is closed.
+fn found(text: &str) -> Found {
+    let (text, is_open) = text.strip_suffix('.').map_or((text, true), |it| (it, false));
+    let (id, parents) = text.split_once('<').unwrap_or((text, ""));
+    let parents = parents.split('+').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    Found { id: id.to_owned(), parents, hash_keys: ALL_HASH_KEYS, is_open }
+}
+
+/// Each line is something that happens: `page`, `all` (which is a page and then the end of the listing), `end` with
+/// children, `caught-up`. Then it is written who begins.
+fn check_family(after: &[(&str, &str)], first: Option<&str>, events: &str, expected: Expect) {
+    let after: BTreeMap<String, Position> =
+        after.iter().map(|(shard, position)| ((*shard).to_owned(), position.parse().unwrap())).collect();
+    let mut family = Family::new(after, first.map(|it| it.parse().unwrap()));
+    let mut text = String::new();
+    let mut seen = BTreeSet::new();
+    for line in events.lines().map(str::trim).filter(|it| !it.is_empty()) {
+        let (what, shards) = line.split_once(' ').unwrap_or((line, ""));
+        let mut shards: Vec<Found> = shards.split_whitespace().map(found).collect();
+        let mut said = Vec::new();
+        match what {
+            "page" | "all" => {
+                seen.extend(shards.iter().map(|it| it.id.clone()));
+                said.extend(family.learn(shards).iter().map(|it| format!("{it} is odd")));
+                if what == "all" {
+                    let places = family.listed(&std::mem::take(&mut seen));
+                    said.extend(places.iter().map(|(shard, place)| format!("{shard} at {place}")));
+                }
+            }
+            "end" => {
+                let shard = shards.remove(0);
+                family.ended(&shard.id, shards);
+            }
+            _ => family.caught_up(&shards[0].id),
+        }
+        said.extend(family.begin().iter().map(|it| format!("begin {} after {}", it.shard.id, it.from)));
+        if family.lacks_children() {
+            said.push("lacks children".into());
+        }
+        if family.is_through() {
+            said.push("through".into());
+        }
+        text += &format!("{line:<20} -> {}\n", said.join(", "));
+    }
+    expected.assert_eq(&text);
+}
+
+/// Scenario: shards that split and merge while they are read, found by listing or told by their parents, in every order;
+/// pages that come one by one.
+/// Guarantees: a shard is begun once, when all its parents were read or have expired; before all pages came, an unknown
+/// parent counts as one that is still to come.
+#[test]
+fn parents_before_children() {
+    check_family(
+        &[],
+        None,
+        "all a b\n end a c<a d<a\n end c e<c+b\n end b\n all a b c<a d<a e<c+b\n end d\n",
+        expect![[r#"
+            all a b              -> begin a after start, begin b after start
+            end a c<a d<a        -> begin c after start, begin d after start
+            end c e<c+b          -> 
+            end b                -> begin e after start, lacks children
+            all a b c<a d<a e<c+b -> 
+            end d                -> lacks children
+        "#]],
+    );
+    check_family(
+        &[],
+        None,
+        "page b<a c\n page a\n all\n end a\n all b<a a. c\n end b\n end c",
+        expect![[r#"
+        page b<a c           -> begin c after start
+        page a               -> begin a after start
+        all                  -> 
+        end a                -> begin b after start, lacks children
+        all b<a a. c         -> 
+        end b                -> lacks children
+        end c                -> lacks children
+    "#]],
+    );
+    check_family(
+        &[],
+        None,
+        "page b<x\n all a\n end b\n all\n all c<b\n",
+        expect![[r#"
+        page b<x             -> 
+        all a                -> begin a after start, begin b after start
+        end b                -> lacks children
+        all                  -> lacks children
+        all c<b              -> begin c after start
+    "#]],
+    );
+    check_family(
+        &[],
+        None,
+        "all a\n caught-up a\n all a b<a c<a\n",
+        expect![[r#"
+        all a                -> begin a after start
+        caught-up a          -> through
+        all a b<a c<a        -> through
+    "#]],
+    );
+}
+
+/// Scenario: the same after a restart, with shards that had ended, that had been begun, that have expired, that are new;
+/// and one that had ended but is open, because the stream was made anew.
+/// Guarantees: each goes on where it was; what is new begins at its start; what has expired is looked at once more.
+#[test]
+fn another_life() {
+    check_family(
+        &[("a", "end"), ("b", "7:1"), ("x", "5:2"), ("y", "end")],
+        Some("0:1700000000000"),
+        "all a. b<a c<a d<b\n end b\n end x\n all a. b<a. c<a d<b\n",
+        expect![[r#"
+            all a. b<a c<a d<b   -> begin b after 7:1, begin c after start, begin x after 5:2
+            end b                -> begin d after start, lacks children
+            end x                -> lacks children
+            all a. b<a. c<a d<b  -> lacks children
+        "#]],
+    );
+    check_family(
+        &[("a", "end")],
+        None,
+        "all a\n",
+        expect![[r#"
+        all a                -> a is odd, through
+    "#]],
+    );
+    check_family(
+        &[("a", "start")],
+        Some("0:1700000000000"),
+        "all a b\n",
+        expect![[r#"
+        all a b              -> begin a after start, begin b after start
+    "#]],
+    );
+}
+
+/// Scenario: the first start ever, at a point in time.
+/// Guarantees: nothing is begun before all shards are known; then all of them begin there, those that wait for their
+/// parents too; shards that are made later begin at their start.
+#[test]
+fn the_first_start() {
+    check_family(
+        &[],
+        Some("0:1700000000000"),
+        "page a b<a\n all c\n end a\n end c d<c\n",
+        expect![[r#"
+        page a b<a           -> 
+        all c                -> a at 0:1700000000000, b at 0:1700000000000, c at 0:1700000000000, begin a after 0:1700000000000, begin c after 0:1700000000000
+        end a                -> begin b after 0:1700000000000, lacks children
+        end c d<c            -> begin d after start, lacks children
+    "#]],
+    );
+}
+
+/// Scenario: positions of every kind, and starts.
+/// Guarantees: what is asked for after each; a point in time comes before every record.
+#[test]
+fn positions() {
+    let place = |it: &str| format!("{:?}", Place::after(&it.parse().unwrap(), Start::Latest));
+    let places = ["start", "0:1700000000000", "4959:0", "4959:3", "end"].map(place).join("\n");
+    expect![[r#"
+        Some(TrimHorizon)
+        Some(Time(1700000000000))
+        Some(Record(Sequence("4959")))
+        Some(Record(Sequence("4959")))
+        None"#]]
+    .assert_eq(&places);
+    let starts = ["trim_horizon", "latest", "2026-11-21T22:04:00.5Z", "1969-01-01T00:00:00Z"].map(|it| {
+        let now = std::time::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        match Start::try_from(it.to_owned()) {
+            Ok(start) => format!("{it}: {:?} {:?}", start.place(), start.position(now)),
+            Err(why) => why,
+        }
+    });
+    expect![[r#"
+        trim_horizon: TrimHorizon None
+        latest: TrimHorizon Some(0:1700000000123)
+        2026-11-21T22:04:00.5Z: Time(1795298640500) None
+        `1969-01-01T00:00:00Z` is no start: write "trim_horizon", "latest", or a time, such as "2026-11-21T22:04:00Z""#]].assert_eq(&starts.join("\n"));
+    let [time, first]: [Position; 2] = ["0:1700000000000".parse().unwrap(), "1:0".parse().unwrap()];
+    assert!(Position::Start < time && time < first);
+    assert!(Place::is_just_before(&time) && Place::is_just_before(&first));
+}
