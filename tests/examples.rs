@@ -26,20 +26,24 @@ fn examples_pass_the_check() {
     }
 }
 
-/// Scenario: every example over the example data of the repository is run twice, from a directory of its own.
+/// Scenario: every example is run twice over the example data of the repository, from a directory of its own: those that
+/// need servers in their environment `dev`, if they have one.
 /// Guarantees: each delivers most of what it reads, keeps what it refuses, and finds nothing new the second time.
 #[test]
 fn examples_deliver() {
     let mut ran = 0;
     for pipeline in pipelines() {
         let text = fs::read_to_string(&pipeline).unwrap();
-        if text.contains("s3://") {
-            continue;
-        }
+        let needs_servers = text.contains("s3://") || text.contains("type = \"kinesis\"");
+        let environment: &[&str] = match (needs_servers, text.contains("[env.dev.sources.")) {
+            (false, _) => &[],
+            (true, true) => &["--env", "dev"],
+            (true, false) => continue,
+        };
         let dir = tempfile::tempdir().unwrap();
         copy_all(&root().join("examples/data"), &dir.path().join("examples/data"));
         let run = || -> serde_json::Value {
-            let said = succeed(forebay(dir.path()).args(["run", "--json"]).arg(&pipeline));
+            let said = succeed(forebay(dir.path()).args(["run", "--json"]).args(environment).arg(&pipeline));
             serde_json::from_str(&said.out).unwrap()
         };
         let (first, second) = (run(), run());
@@ -51,5 +55,5 @@ fn examples_deliver() {
         assert_eq!(second["nothing_new"], true, "{}: {second}", pipeline.display());
         ran += 1;
     }
-    assert_eq!(ran, 5);
+    assert_eq!(ran, 7);
 }

@@ -93,7 +93,7 @@ fn refused_rows_come_back_once() {
     // Amounts may have a fraction now.
     fs::write(dir.join("pipeline.toml"), PIPELINE.replace("\"i32\"", "\"f64\"")).unwrap();
     let mut killed = 0;
-    for millis in (5..).step_by(7) {
+    for millis in (5..3_000).step_by(7) {
         let mut child = forebay(dir).args(["replay", "--reason", "", "--json"]).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(millis));
         child.kill().unwrap();
@@ -126,7 +126,8 @@ fn refused_rows_come_back_once() {
           "position": "8",
           "pipeline": "orders",
           "version": "c899bacb12197f04"
-        }"#]].assert_eq(&serde_json::to_string_pretty(one).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(one).unwrap());
     assert!(!dir.join(".forebay/orders/replay").exists(), "{:?}", files(&dir.join(".forebay")));
 }
 

@@ -192,7 +192,10 @@ fn plan_to_json(plan: &Plan) -> Json {
             "inputs": inputs(&it.inputs),
             "columns": columns(&it.input),
             "promise": it.config.promise(),
-            "batch": { "rows_max": it.batch.rows_max, "bytes_max": it.batch.bytes_max, "age_max": it.batch.age_max },
+            "batch": {
+                "rows_max": it.batch.rows_max, "bytes_max": it.batch.bytes_max,
+                "age_max": it.batch.age_max, "interval_min": it.batch.interval_min,
+            },
             "retry": {
                 "wait_min": it.retry.wait_min, "wait_max": it.retry.wait_max,
                 "tries_max": it.retry.tries_max, "age_max": it.retry.age_max,

@@ -7,10 +7,15 @@ use forebay_config::Registry;
 pub fn components() -> Registry {
     Registry::default()
         .source::<source_demo::Demo>()
+        .source::<source_firehose::Firehose>()
+        .source::<source_kinesis::Kinesis>()
         .source::<source_s3::S3>()
         .transform::<transform_ecs::Ecs>()
         .transform::<transform_regex::Regex>()
+        .transform::<transform_user_agent::UserAgent>()
         .sink::<sink_blackhole::Blackhole>()
+        .sink::<sink_clickhouse::ClickHouse>()
         .sink::<sink_console::Console>()
+        .sink::<sink_firehose::Firehose>()
         .sink::<sink_parquet::Parquet>()
 }

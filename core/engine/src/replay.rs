@@ -77,8 +77,9 @@ impl Replay<'_> {
             self.span(index, side, again, span.clone(), &mut delivery).await?;
         }
         if delivery.rows != rows {
+            // Not the delivery that may be visible: some of its rows are not to be had any more, or others have come.
             let is = delivery.rows;
-            tracing::warn!(sink = side.name, %id, was = rows, is, "a rebuilt delivery has another number of rows: the pipeline has changed since");
+            return Err(lost(side, format!("of the {rows} rows that `{id}` had, {is} could be read again")));
         }
         delivery.commit(side, counters).await
     }

@@ -31,12 +31,11 @@ impl FileStore {
         let path = directory.join(FILE_NAME);
         let failed = |source: BoxError| failed(&path, "opened", source);
         create_directory(directory).map_err(|error| failed(error.into()))?;
+        create_whole(directory, &path).map_err(failed)?;
         let database = Database::create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
             error => failed(error.into()),
         })?;
-        // The name of a new file is durable only once its directory is.
-        std::fs::File::open(directory).and_then(|it| it.sync_all()).map_err(|error| failed(error.into()))?;
         let owner = claim(&database, pipeline).map_err(failed)?;
         match owner {
             Owner::Us => Ok(Self { path, database: Arc::new(database) }),
@@ -107,6 +106,25 @@ fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
     write.open_table(PENDING)?;
     write.commit()?;
     Ok(owner)
+}
+
+/// Makes the file if it is not there: under another name first, since a process may end at any point, and half a database
+/// is none. Processes that begin at the same time do it one after the other.
+fn create_whole(directory: &Path, path: &Path) -> Result<(), BoxError> {
+    let turn = std::fs::File::create(directory.join("creating.lock"))?;
+    turn.lock()?;
+    if !path.try_exists()? {
+        let new = path.with_extension("new");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        drop(Database::create(&new)?);
+        std::fs::File::open(&new)?.sync_all()?;
+        std::fs::rename(&new, path)?;
+    }
+    // The name of a new file is durable only once its directory is.
+    Ok(std::fs::File::open(directory)?.sync_all()?)
 }
 
 /// Sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.

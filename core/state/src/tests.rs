@@ -84,6 +84,19 @@ async fn a_file_store_survives_its_process() {
     assert_eq!(before.committed[&key("shard")], far);
 }
 
+/// Scenario: the process ended while it made its first store, with some of the file written or none.
+/// Guarantees: the next one begins as if nothing had been.
+#[tokio::test]
+async fn a_store_that_was_half_made() {
+    for left in [&b""[..], b"redb", &[0; 4096]] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("state.new"), left).unwrap();
+        let store = FileStore::open(directory.path(), "p").unwrap();
+        assert_eq!(store.load().await.unwrap().committed.len(), 0);
+        assert!(!directory.path().join("state.new").exists());
+    }
+}
+
 /// Scenario: a second process opens a store that is in use, and another pipeline opens a store that is not its own.
 /// Guarantees: both are told so in words.
 #[tokio::test]

@@ -1,0 +1,502 @@
+//! Bytes that are not what they were.
+
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use crate::format::{FRAME_BYTES, HEADER_BYTES, file_name};
+use crate::simulated::Random;
+use crate::{OpenError, inspect, repair};
+
+use super::*;
+
+/// Two segments: frames 1 to 4, which fill the first one, and 5 to 8.
+fn two_segments(seed: u64) -> (SimulatedDisk, Arc<dyn Disk>) {
+    let (simulated, disk) = disk(seed);
+    let mut log = Log::open(disk.clone(), options(1 << 20, 150)).unwrap();
+    for group in [["one", "two"], ["three", "four"], ["five", "six"], ["seven", "eight"]] {
+        append(&mut log, &group.map(Bytes::from));
+    }
+    drop(log);
+    (simulated, disk)
+}
+
+/// Where the frame number `nth` of a segment begins, if those before have these payloads.
+fn frame(before: &[&str]) -> usize {
+    HEADER_BYTES + before.iter().map(|it| FRAME_BYTES + it.len()).sum::<usize>()
+}
+
+fn check(what: &str, spoil: impl Fn(&SimulatedDisk), expected: Expect) {
+    let (simulated, disk) = two_segments(7);
+    spoil(&simulated);
+    let mut text = String::new();
+    let inspected = |text: &mut String| match inspect(&*disk) {
+        Err(error) => *text += &format!("{error}\n"),
+        Ok(inspection) => {
+            for it in inspection.segments {
+                let (name, damaged, torn) = (&it.name[12..], &it.damaged, it.torn_bytes);
+                let header = if it.created_millis.is_some() { "" } else { ", no header" };
+                let of = it.sequences.map_or("no frames".to_owned(), |(first, last)| format!("{first} to {last}"));
+                *text += &format!("{name}: {} frames, {of}{header}, damaged {damaged:?}, torn {torn}\n", it.frames);
+            }
+        }
+    };
+    inspected(&mut text);
+    match repair(&*disk) {
+        Err(error) => text += &format!("repair: {error}\n"),
+        Ok(repaired) => {
+            text += &format!("repaired: {:?}\n", repaired.rewritten);
+            if !repaired.rewritten.is_empty() {
+                inspected(&mut text);
+            }
+        }
+    }
+    // The same is read with and without repair.
+    let mut read = Vec::new();
+    for repaired in [false, true] {
+        let (simulated, disk) = two_segments(7);
+        spoil(&simulated);
+        if repaired {
+            let _ = repair(&*disk);
+        }
+        read.push(match Log::open(disk.clone(), options(1 << 20, 150)) {
+            Err(error) => format!("{error}\n"),
+            Ok(mut log) => {
+                append(&mut log, &[Bytes::from("nine")]);
+                shown(&rest(&mut Reader::new(disk, log.spool(), log.segments.clone(), None)))
+            }
+        });
+    }
+    text += &read[0];
+    if read[0] != read[1] {
+        text += &format!("and after repair\n{}", read[1]);
+    }
+    let title = format!("{what}\n");
+    expected.assert_eq(&(title + &text));
+}
+
+/// Scenario: a spool of two segments is damaged in one place, looked at, repaired, opened, appended to and read.
+/// Guarantees: damage costs only the frames that it hit, and readers name them; a torn tail is cut, and the numbers that
+/// may have stood in it are not used again; repair keeps all whole frames, and what it replaces; what is no spool any
+/// more is refused.
+#[test]
+fn damage_in_one_place() {
+    let (one, two) = (file_name(1), file_name(2));
+    let flip = |name: &str, at: usize| {
+        let name = name.to_owned();
+        move |disk: &SimulatedDisk| disk.spoil(&name, |it| it[at] ^= 1)
+    };
+    check(
+        "nothing",
+        |_| (),
+        expect![[r#"
+        nothing
+        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: []
+        1 one
+        2 two
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "a payload",
+        flip(&one, frame(&["one"]) + FRAME_BYTES),
+        expect![[r#"
+        a payload
+        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 to 2 lost
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "a head",
+        flip(&one, frame(&["one"]) + 9),
+        expect![[r#"
+        a head
+        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 to 2 lost
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "a length",
+        flip(&one, frame(&["one"]) + 6),
+        expect![[r#"
+        a length
+        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 to 2 lost
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "the first payload",
+        flip(&one, frame(&[]) + FRAME_BYTES),
+        expect![[r#"
+        the first payload
+        0001.spool: 3 frames, 2 to 4, damaged [(64, 91)], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 3 frames, 2 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 to 1 lost
+        2 two
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "the last payload of a closed segment",
+        flip(&one, frame(&["one", "two", "three"]) + FRAME_BYTES),
+        expect![[r#"
+        the last payload of a closed segment
+        0001.spool: 3 frames, 1 to 3, damaged [], torn 28
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 3 frames, 1 to 3, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 two
+        3 three
+        4 to 4 lost
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "the last payload of all",
+        flip(&two, frame(&["five", "six", "seven"]) + FRAME_BYTES),
+        expect![[r#"
+            the last payload of all
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 3 frames, 5 to 7, damaged [], torn 29
+            repaired: []
+            1 one
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            10 nine
+        "#]],
+    );
+    check(
+        "a header",
+        flip(&one, 20),
+        expect![[r#"
+        a header
+        0001.spool: 4 frames, 1 to 4, no header, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        repaired: ["0000000000000001.spool"]
+        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 two
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "the header of the last segment",
+        flip(&two, 20),
+        expect![[r#"
+        the header of the last segment
+        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, no header, damaged [], torn 0
+        repaired: ["0000000000000002.spool"]
+        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+        1 one
+        2 two
+        3 three
+        4 four
+        5 five
+        6 six
+        7 seven
+        8 eight
+        9 nine
+    "#]],
+    );
+    check(
+        "zeros at the end",
+        |it| it.spoil(&two, |it| it.extend([0; 100])),
+        expect![[r#"
+            zeros at the end
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 100
+            repaired: []
+            1 one
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            14 nine
+        "#]],
+    );
+    check(
+        "half a frame at the end",
+        |it| it.spoil(&two, |it| it.truncate(it.len() - 2)),
+        expect![[r#"
+            half a frame at the end
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 3 frames, 5 to 7, damaged [], torn 27
+            repaired: []
+            1 one
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            10 nine
+        "#]],
+    );
+    check(
+        "half a header",
+        |it| it.spoil(&two, |it| it.truncate(30)),
+        expect![[r#"
+        half a header
+        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+        0002.spool: 0 frames, no frames, no header, damaged [], torn 0
+        repaired: []
+        1 one
+        2 two
+        3 three
+        4 four
+        5 nine
+    "#]],
+    );
+    check(
+        "all headers",
+        |it| {
+            it.spoil(&one, |it| it[0] = 0);
+            it.spoil(&two, |it| it[0] = 0);
+        },
+        expect![[r#"
+            all headers
+            the spool at `simulated` cannot be read: no segment has a header that can be read
+            repair: the spool at `simulated` cannot be read: no segment has a header that can be read
+            the spool at `simulated` cannot be read: no segment has a header that can be read
+        "#]],
+    );
+    check(
+        "another version",
+        |it| {
+            it.spoil(&two, |it| {
+                it[8] = 2;
+                let sum = crc32c::crc32c(&it[..60]);
+                it[60..64].copy_from_slice(&sum.to_le_bytes());
+            })
+        },
+        expect![[r#"
+            another version
+            the spool at `simulated` cannot be read: segment `0000000000000002.spool` has version 2, and this program reads version 1
+            repair: the spool at `simulated` cannot be read: segment `0000000000000002.spool` has version 2, and this program reads version 1
+            the spool at `simulated` cannot be read: segment `0000000000000002.spool` has version 2, and this program reads version 1
+        "#]],
+    );
+}
+
+/// Scenario: a client sends a payload that is a segment of another spool, and the frame that holds it loses its head.
+/// Guarantees: nothing in it passes for a frame.
+#[test]
+fn a_payload_that_looks_like_frames() {
+    let (simulated, disk) = disk(3);
+    let mut log = Log::open(disk.clone(), options(1 << 20, 1 << 19)).unwrap();
+    let mut forged = Vec::new();
+    for number in 0..4 {
+        for sequence in 0..100 {
+            crate::format::encode_frame(sequence, b"forged", crate::format::Seed::new(7, number), &mut forged);
+        }
+    }
+    append(&mut log, &[Bytes::from("one"), Bytes::from(forged), Bytes::from("three")]);
+    drop(log);
+    simulated.spoil(&file_name(1), |it| it[frame(&["one"])] ^= 1);
+    let log = Log::open(disk.clone(), options(1 << 20, 1 << 19)).unwrap();
+    expect![[r#"
+        1 one
+        2 to 2 lost
+        3 three
+    "#]]
+    .assert_eq(&shown(&rest(&mut Reader::new(disk, log.spool(), log.segments.clone(), None))));
+}
+
+/// Scenario: the disk takes only so much, or the spool may only be so large; then there is room again.
+/// Guarantees: what does not fit is refused as full, what was accepted stays, and the spool goes on by itself.
+#[test]
+fn full() {
+    for by_disk in [true, false] {
+        let (simulated, disk) = disk(1);
+        let limit = if by_disk { 1 << 20 } else { 500 };
+        simulated.set_bytes_max(by_disk.then_some(500));
+        let mut log = Log::open(disk.clone(), options(limit, 150)).unwrap();
+        let mut accepted = 0;
+        let full = loop {
+            let (sequences, refused) = append(&mut log, &[Bytes::from("a payload of some bytes")]);
+            accepted += sequences.len();
+            if let Some(refused) = refused {
+                break refused;
+            }
+        };
+        assert_eq!((full, accepted > 4), (AppendError::Full, true));
+        let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
+        assert_eq!(rest(&mut reader).len(), accepted);
+        // Half of it is let go.
+        log.release(accepted as u64 / 2, true).unwrap();
+        assert_eq!(append(&mut log, &[Bytes::from("more")]), (vec![accepted as u64 + 1], None));
+        // And all of it.
+        log.release(accepted as u64 + 1, true).unwrap();
+        assert_eq!(log.bytes(), HEADER_BYTES as u64, "only an empty segment is left");
+        assert_eq!(disk.names().unwrap().len(), 1);
+        drop(log);
+        simulated.restart();
+        let mut log = Log::open(disk, options(limit, 150)).unwrap();
+        assert_eq!(
+            append(&mut log, &[Bytes::from("more")]),
+            (vec![accepted as u64 + 2], None),
+            "no number comes again"
+        );
+    }
+}
+
+/// Scenario: a spool is opened twice at a time.
+/// Guarantees: the second one is told, until the first one is let go.
+#[test]
+fn one_at_a_time() {
+    let (_, disk) = disk(1);
+    let first = Log::open(disk.clone(), options(1 << 20, 1000)).unwrap();
+    assert!(matches!(Log::open(disk.clone(), options(1 << 20, 1000)), Err(OpenError::Busy { .. })));
+    assert!(matches!(repair(&*disk), Err(OpenError::Busy { .. })));
+    drop(first);
+    Log::open(disk, options(1 << 20, 1000)).unwrap();
+}
+
+/// What to do to the bytes of a file.
+#[derive(Clone, Debug)]
+enum Spoil {
+    Flip(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Zero(prop::sample::Index, usize),
+    Insert(prop::sample::Index, Vec<u8>),
+}
+
+fn spoils() -> impl Strategy<Value = Vec<(u64, Spoil)>> {
+    let index = any::<prop::sample::Index>;
+    let spoil = prop_oneof![
+        (index(), 1..=255u8).prop_map(|(at, by)| Spoil::Flip(at, by)),
+        index().prop_map(Spoil::Cut),
+        (index(), 1..300usize).prop_map(|(at, count)| Spoil::Zero(at, count)),
+        (index(), prop::collection::vec(any::<u8>(), 0..100)).prop_map(|(at, bytes)| Spoil::Insert(at, bytes)),
+    ];
+    prop::collection::vec((1..=3u64, spoil), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Scenario: three segments, whose bytes are flipped, cut, zeroed and shifted anywhere.
+    /// Guarantees: nothing panics; what is read was appended, under its number; and every frame that no change touched
+    /// is read, or the spool says that it cannot be read.
+    #[test]
+    fn any_bytes(spoils in spoils(), seed in any::<u64>()) {
+        let (simulated, disk) = disk(seed);
+        let mut random = Random(seed);
+        let mut log = Log::open(disk.clone(), options(1 << 20, 400)).unwrap();
+        let mut appended = Vec::new();
+        for nth in 0..24 {
+            let payload = Bytes::from(format!("{nth}:{}", "y".repeat(random.below(60) as usize)));
+            append(&mut log, std::slice::from_ref(&payload));
+            appended.push(payload);
+        }
+        drop(log);
+        for (number, spoil) in &spoils {
+            simulated.spoil(&file_name(*number), |it| {
+                let at = |index: &prop::sample::Index, it: &Vec<u8>| if it.is_empty() { 0 } else { index.index(it.len()) };
+                match spoil {
+                    Spoil::Flip(index, by) => {
+                        let at = at(index, it);
+                        if let Some(byte) = it.get_mut(at) { *byte ^= by }
+                    }
+                    Spoil::Cut(index) => it.truncate(at(index, it)),
+                    Spoil::Zero(index, count) => {
+                        let at = at(index, it);
+                        it.iter_mut().skip(at).take(*count).for_each(|it| *it = 0);
+                    }
+                    Spoil::Insert(index, bytes) => {
+                        let at = at(index, it);
+                        it.splice(at..at, bytes.iter().copied());
+                    }
+                }
+            });
+        }
+        let _ = inspect(&*disk);
+        let Ok(log) = Log::open(disk.clone(), options(1 << 20, 400)) else { return Ok(()) };
+        let mut reader = Reader::new(disk, log.spool(), log.segments.clone(), Some(0));
+        let mut due = 1;
+        for entry in rest(&mut reader) {
+            match &entry {
+                Entry::Frame { sequence, payload } => {
+                    prop_assert!(*sequence >= due);
+                    prop_assert_eq!(payload, &appended[*sequence as usize - 1]);
+                }
+                Entry::Lost { first, last } => prop_assert!(due <= *first && first <= last),
+            }
+            due = entry.last() + 1;
+        }
+    }
+}

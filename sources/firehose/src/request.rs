@@ -1,0 +1,173 @@
+//! What Firehose sends, and what it may be told.
+//!
+//! "Understand HTTP endpoint delivery request and response specifications" of the Amazon Data Firehose developer guide.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+/// The largest body, before and after decompression.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
+/// The most records of a request.
+const RECORDS_MAX: usize = 10_000;
+/// The most base64 characters of a record: 1,000 KiB.
+const DATA_CHARACTERS_MAX: usize = 1_365_336;
+/// The longest error message that may be answered.
+const MESSAGE_BYTES_MAX: usize = 8192;
+/// An id is a UUID; this is more than any.
+const ID_BYTES_MAX: usize = 256;
+
+const PROTOCOL_VERSION: &str = "x-amz-firehose-protocol-version";
+const REQUEST_ID: &str = "x-amz-firehose-request-id";
+const SOURCE_ARN: &str = "x-amz-firehose-source-arn";
+const ACCESS_KEY: &str = "x-amz-firehose-access-key";
+const COMMON_ATTRIBUTES: &str = "x-amz-firehose-common-attributes";
+
+/// Why a request is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// It is none of Firehose's.
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// It is larger than Firehose sends, and no second try makes it smaller.
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    /// It may be tried again.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+}
+
+/// What the head of a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) id: Option<String>,
+    pub(crate) source_arn: Option<String>,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) is_gzip: bool,
+}
+
+/// The id that a request has by its head, for the answer to whatever it is.
+pub(crate) fn id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(REQUEST_ID)?.to_str().ok().filter(|it| it.len() <= ID_BYTES_MAX)
+}
+
+/// Whether a request may be sent here. `access_key`: what it must have.
+pub(crate) fn is_allowed(headers: &HeaderMap, access_key: Option<&str>) -> bool {
+    let Some(expected) = access_key else { return true };
+    let given = headers.get(ACCESS_KEY).map_or(&b""[..], |it| it.as_bytes());
+    // As long for a wrong key as for a right one.
+    let differs = |(one, other): (&u8, &u8)| one ^ other;
+    given.len() == expected.len() && given.iter().zip(expected.as_bytes()).map(differs).fold(0, |all, it| all | it) == 0
+}
+
+/// Reads the head.
+pub(crate) fn head(headers: &HeaderMap) -> Result<Head, Problem> {
+    let text = |name: &str| match headers.get(name) {
+        None => Ok(None),
+        Some(value) => {
+            let text = std::str::from_utf8(value.as_bytes());
+            text.map(Some).map_err(|_| Problem::bad(format!("header `{name}` is not UTF-8")))
+        }
+    };
+    if let Some(version) = text(PROTOCOL_VERSION)?.filter(|it| *it != "1.0") {
+        return Err(Problem::bad(format!("protocol version `{version}` is not known here, only `1.0`")));
+    }
+    let is_gzip = match text("content-encoding")? {
+        None | Some("" | "identity") => false,
+        Some("gzip") => true,
+        Some(other) => return Err(Problem::bad(format!("content encoding `{other}` is not known here, only `gzip`"))),
+    };
+    #[derive(Deserialize)]
+    struct Common {
+        #[serde(rename = "commonAttributes")]
+        common_attributes: BTreeMap<String, String>,
+    }
+    let attributes = match text(COMMON_ATTRIBUTES)? {
+        None => BTreeMap::new(),
+        Some(json) => {
+            let common: Result<Common, _> = serde_json::from_str(json);
+            common
+                .map_err(|error| Problem::bad(format!("the common attributes cannot be read: {error}")))?
+                .common_attributes
+        }
+    };
+    let owned = |it: Option<&str>| it.map(str::to_owned);
+    Ok(Head { id: owned(text(REQUEST_ID)?), source_arn: owned(text(SOURCE_ARN)?), attributes, is_gzip })
+}
+
+/// The body of a request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Body<'a> {
+    #[serde(rename = "requestId")]
+    pub(crate) id: String,
+    /// Milliseconds since 1970.
+    pub(crate) timestamp: i64,
+    #[serde(borrow)]
+    records: Vec<Data<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+}
+
+impl<'a> Body<'a> {
+    /// Reads a body of the request with this head.
+    pub(crate) fn read(head: &Head, body: &'a [u8]) -> Result<Self, Problem> {
+        let body: Body<'a> =
+            serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body cannot be read: {error}")))?;
+        if body.id.is_empty() || body.id.len() > ID_BYTES_MAX {
+            return Err(Problem::bad("`requestId` is empty, or too long"));
+        }
+        if head.id.as_ref().is_some_and(|it| *it != body.id) {
+            return Err(Problem::bad("`requestId` is not that of the header"));
+        }
+        let records = body.records.len();
+        if records > RECORDS_MAX {
+            return Err(Problem::too_large(format!("{records} records are more than {RECORDS_MAX}")));
+        }
+        if let Some(nth) = body.records.iter().position(|it| it.data.len() > DATA_CHARACTERS_MAX) {
+            return Err(Problem::too_large(format!("record {} is larger than 1000 KiB", nth + 1)));
+        }
+        Ok(body)
+    }
+
+    /// The records in base64.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &str> {
+        self.records.iter().map(|it| &*it.data)
+    }
+}
+
+impl Problem {
+    /// Says that a record is not base64.
+    pub(crate) fn not_base64(nth: usize, error: &dyn std::fmt::Display) -> Self {
+        Self::bad(format!("record {} is not base64: {}", nth + 1, error.to_string().trim_end_matches('.')))
+    }
+}
+
+/// The body of an answer: that all is safe, or why not.
+pub(crate) fn answer(id: &str, now_millis: i64, problem: Option<&Problem>) -> String {
+    let mut answer = serde_json::json!({ "requestId": id, "timestamp": now_millis });
+    if let Some(problem) = problem {
+        let message = &problem.message[..problem.message.floor_char_boundary(MESSAGE_BYTES_MAX)];
+        answer["errorMessage"] = message.into();
+    }
+    answer.to_string()
+}

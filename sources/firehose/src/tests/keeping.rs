@@ -1,0 +1,184 @@
+//! What is kept: requests until they are settled, and their ids for longer.
+
+use std::collections::BTreeMap;
+
+use forebay_api::{Position, Read, Resume, Source};
+use forebay_testkit::canonical;
+use tempfile::TempDir;
+
+use super::{body, config, deliver, ending, open, post};
+use crate::seen::{Begun, Id, KNOWN_MILLIS, Seen};
+
+async fn drain(source: &mut dyn Source) -> Vec<Read> {
+    let mut reads = Vec::new();
+    while let Some(read) = source.next().await.unwrap() {
+        reads.push(read);
+    }
+    reads
+}
+
+fn texts(reads: &[Read]) -> Vec<String> {
+    canonical(&reads.iter().map(|it| it.rows.clone()).collect::<Vec<_>>())
+}
+
+/// Scenario: the suite for sources over a spool with requests of every kind.
+/// Guarantees: resumes exactly, replays exactly.
+#[tokio::test]
+async fn conformance() {
+    let directory = TempDir::new().unwrap();
+    let keys = "framing = 'lines'\ncolumns = ['request_id', 'request_time']\nattributes = ['stage']";
+    let config = ending(directory.path(), keys);
+    {
+        let (_source, address) = open(&config, Resume::start()).await;
+        deliver(address, "r-1", &[b"one\ntwo\n", b"", b"three\n\nfour"]).await;
+        deliver(address, "r-2", &[]).await;
+        deliver(address, "r-3", &[b"bad \xff", b"five\r\n"]).await;
+        deliver(address, "r-4", &[b"\n"]).await;
+        deliver(address, "r-5", &[b"six"]).await;
+    }
+    forebay_testkit::source(&config).await;
+}
+
+/// Scenario: requests come until the spool is full, and again when what it held is settled.
+/// Guarantees: the answer is 503 then, and what was answered with 200 is there, once.
+#[tokio::test]
+async fn a_full_spool() {
+    let directory = TempDir::new().unwrap();
+    let mut config = ending(directory.path(), "");
+    config.tuning.spool_bytes_max = Some(256 << 10);
+    let (mut source, address) = open(&config, Resume::start()).await;
+    let mut settler = source.settler().unwrap();
+    let record = vec![b'x'; 10 << 10];
+    let mut answered = 0;
+    let (mut nth, mut full) = (0, String::new());
+    while full.is_empty() {
+        nth += 1;
+        assert!(nth < 100, "the spool is never full");
+        match post(address, &[], body(&format!("r-{nth}"), &[&record])).await {
+            (200, _) => answered += 1,
+            (503, text) => full = text,
+            (status, text) => panic!("{status} {text}"),
+        }
+    }
+    assert!(full.contains("\"errorMessage\":\"the spool is full\""), "{full}");
+    let reads = drain(source.as_mut()).await;
+    assert_eq!(texts(&reads).len(), answered);
+
+    let span = &reads[reads.len() - 1].span;
+    settler.settled(&span.partition, &span.to).await.unwrap();
+    let again = body(&format!("r-{nth}"), &[&record]);
+    // Segments are deleted soon, not at once.
+    for _ in 0..1000 {
+        if post(address, &[], again.clone()).await.0 == 200 {
+            assert_eq!(texts(&drain(source.as_mut()).await).len(), 1);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the spool stays full");
+}
+
+/// Scenario: a source that waits, and a request that comes meanwhile.
+/// Guarantees: the answer means that it is safe, and then it is read.
+#[tokio::test]
+async fn waits_for_requests() {
+    let directory = TempDir::new().unwrap();
+    let config = config(directory.path(), "");
+    let (mut source, address) = open(&config, Resume::start()).await;
+    let (read, ()) = tokio::join!(source.next(), deliver(address, "r-1", &[b"one"]));
+    assert_eq!(texts(&[read.unwrap().unwrap()]), ["{\"message\":\"one\"}"]);
+}
+
+/// Scenario: a request comes twice at the same time, again later, after a restart, and after a restart when it was
+/// settled and let go; and again when the process ended between the checkpoint and the note about it.
+/// Guarantees: each is answered with 200 in the end, and its rows are there once.
+#[tokio::test]
+async fn requests_that_come_again() {
+    let directory = TempDir::new().unwrap();
+    let config = ending(directory.path(), "");
+    let send = async |address, id: &str| post(address, &[], body(id, &[id.as_bytes()])).await;
+
+    let (mut source, address) = open(&config, Resume::start()).await;
+    let (one, other) = tokio::join!(send(address, "a"), send(address, "a"));
+    for (status, text) in [&one, &other] {
+        assert!(matches!(status, 200 | 503), "{text}");
+    }
+    assert_eq!(send(address, "a").await.0, 200);
+    deliver(address, "b", &[b"b"]).await;
+    deliver(address, "c", &[b"c"]).await;
+    let mut settler = source.settler().unwrap();
+    let reads = drain(source.as_mut()).await;
+    assert_eq!(texts(&reads), ["a", "b", "c"].map(|it| format!("{{\"message\":\"{it}\"}}")));
+
+    // Settled up to `b`: `a` is let go.
+    let span = reads[1].span.clone();
+    settler.settled(&span.partition, &span.to).await.unwrap();
+    drop((source, settler));
+    // The checkpoint knows of `c`, and the settler was never told.
+    let last = reads[2].span.clone();
+    for again in ["a", "b", "c"] {
+        let after = BTreeMap::from([(last.partition.clone(), last.to.clone())]);
+        let (mut source, address) = open(&config, Resume::After(after)).await;
+        assert_eq!(send(address, again).await.0, 200);
+        assert!(drain(source.as_mut()).await.is_empty(), "`{again}` was taken twice");
+    }
+    let after = BTreeMap::from([(last.partition.clone(), last.to.clone())]);
+    let (mut source, address) = open(&config, Resume::After(after)).await;
+    deliver(address, "d", &[b"d"]).await;
+    let reads = drain(source.as_mut()).await;
+    assert_eq!(texts(&reads), ["{\"message\":\"d\"}"]);
+    let mut settler = source.settler().unwrap();
+    settler.settled(&last.partition, &reads[0].span.to).await.unwrap();
+    drop((source, settler));
+    let after = BTreeMap::from([(last.partition.clone(), reads[0].span.to.clone())]);
+    let (mut source, address) = open(&config, Resume::After(after)).await;
+    for again in ["a", "b", "c", "d"] {
+        assert_eq!(send(address, again).await.0, 200);
+    }
+    assert!(drain(source.as_mut()).await.is_empty());
+}
+
+/// Scenario: the spool is removed between two runs, and a replay is asked for what was in it.
+/// Guarantees: the new one has another partition, so that nothing is taken for read; the replay says what is missing.
+#[tokio::test]
+async fn another_spool() {
+    let directory = TempDir::new().unwrap();
+    let config = ending(directory.path(), "");
+    let (mut source, address) = open(&config, Resume::start()).await;
+    deliver(address, "a", &[b"a"]).await;
+    let first = drain(source.as_mut()).await.remove(0).span;
+    drop(source);
+    std::fs::remove_dir_all(directory.path()).unwrap();
+
+    let after = BTreeMap::from([(first.partition.clone(), first.to.clone())]);
+    let (mut source, address) = open(&config, Resume::After(after)).await;
+    deliver(address, "b", &[b"b"]).await;
+    let second = drain(source.as_mut()).await.remove(0).span;
+    assert_ne!(first.partition, second.partition);
+    assert_eq!(second.from, Position::Start);
+    let error = forebay_api::SourceConfig::open(&config, Resume::Replay(vec![first.clone()])).await.err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("{first} is not in the spool")), "{text}");
+}
+
+/// Scenario: ids over many hours, and one whose request was not taken.
+/// Guarantees: an id is known for three hours; one that was not taken may come again; what is being taken is told apart.
+#[test]
+fn ids_for_three_hours() {
+    let mut seen = Seen::default();
+    let id = |text: &str, at| Id(text.to_owned(), at);
+    assert_eq!(seen.begin("a"), Begun::New);
+    assert_eq!(seen.begin("a"), Begun::Coming);
+    seen.end(id("a", 0), false);
+    assert_eq!(seen.begin("a"), Begun::New);
+    seen.end(id("a", 0), true);
+    assert_eq!(seen.begin("a"), Begun::Taken);
+    seen.know(id("b", KNOWN_MILLIS));
+    assert_eq!(seen.begin("a"), Begun::Taken);
+    seen.know(id("c", KNOWN_MILLIS + 1));
+    assert_eq!(seen.begin("a"), Begun::New);
+    for minute in 0..10_000 {
+        seen.know(id(&format!("request {minute}"), minute * 60_000));
+    }
+    assert!(seen.len() < 200, "{} ids are kept", seen.len());
+}
