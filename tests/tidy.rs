@@ -76,7 +76,7 @@ fn who_depends_on_whom() {
             ("transforms" | "sinks", _) => vec!["forebay-api", "forebay-codec", "forebay-aws", "forebay-ecs"],
             ("examples", "playground") => vec!["forebay-cli", "forebay-codec", "forebay-testkit", "source-demo"],
             ("examples", _) => vec!["forebay-api", "forebay-cli"],
-            ("bench", _) => vec!["forebay-codec", "forebay-testkit", "source-demo"],
+            ("bench", _) => vec!["forebay-api", "forebay-codec", "forebay-state", "forebay-testkit", "source-demo"],
             _ => panic!("{folder}: who may this crate depend on? Say it here"),
         };
         for dependency in &package.dependencies {

@@ -36,29 +36,52 @@ pub fn realtime_objects(rows: u64) -> Result<Objects, Box<dyn Error>> {
         return Ok(Objects { directory, rows, bytes: bytes.trim().parse()? });
     }
     fs::create_dir_all(&directory)?;
+    let (mut bytes, mut number, mut nth) = (0, 0, 0);
+    let mut encoder = object();
+    let mut written = Ok(());
+    realtime_lines(rows, |line| {
+        bytes += line.len() as u64;
+        nth += 1;
+        let mut write = || -> Result<(), Box<dyn Error>> {
+            encoder.write_all(line.as_bytes())?;
+            if nth % OBJECT_ROWS == 0 || nth == rows {
+                let whole = std::mem::replace(&mut encoder, object()).finish()?;
+                fs::write(directory.join(format!("{number:05}.gz")), whole)?;
+                number += 1;
+            }
+            Ok(())
+        };
+        if written.is_ok() {
+            written = write();
+        }
+    });
+    written?;
+    fs::write(ready, bytes.to_string())?;
+    Ok(Objects { directory, rows, bytes })
+}
+
+fn object() -> GzEncoder<Vec<u8>> {
+    GzEncoder::new(Vec::new(), Compression::new(6))
+}
+
+/// So many lines, each with its end.
+pub fn realtime_lines(rows: u64, mut each: impl FnMut(&str)) {
     let columns: Vec<Column> =
         columns().into_iter().map(|it| realtime(it).expect("the demo knows the field")).collect();
     let traffic = Traffic { seed: 7, start_ms: 1_793_491_200_000, spacing_ms: 30 };
-    let mut bytes = 0;
-    for (number, first) in (0..rows).step_by(OBJECT_ROWS as usize).enumerate() {
-        let mut text = String::new();
-        for row in first..rows.min(first + OBJECT_ROWS) {
-            let request = traffic.request(0, row + 1);
-            for (nth, column) in columns.iter().enumerate() {
-                if nth > 0 {
-                    text.push('\t');
-                }
-                column(&request, &mut text);
+    let mut line = String::new();
+    for row in 1..=rows {
+        let request = traffic.request(0, row);
+        line.clear();
+        for (nth, column) in columns.iter().enumerate() {
+            if nth > 0 {
+                line.push('\t');
             }
-            text.push('\n');
+            column(&request, &mut line);
         }
-        bytes += text.len() as u64;
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
-        encoder.write_all(text.as_bytes())?;
-        fs::write(directory.join(format!("{number:05}.gz")), encoder.finish()?)?;
+        line.push('\n');
+        each(&line);
     }
-    fs::write(ready, bytes.to_string())?;
-    Ok(Objects { directory, rows, bytes })
 }
 
 /// Where everything lies that benchmarks make.

@@ -5,6 +5,8 @@
 //! the most memory that was resident. Jobs take turns, round after round, so that a busy machine is unfair to all of
 //! them alike; the best round and the median one are shown. Read the ratios, not the seconds.
 
+mod books;
+mod clickhouse;
 mod data;
 mod duckdb;
 mod hand;
@@ -12,6 +14,7 @@ mod instructions;
 mod measure;
 mod memory;
 mod program;
+mod proof;
 mod report;
 mod to_parquet;
 
@@ -37,12 +40,19 @@ struct Arguments {
 enum What {
     /// CloudFront's real-time lines, from gzip objects into Parquet: rows for each CPU second.
     Parquet(to_parquet::Settings),
+    /// What exactly-once costs: the intent and the position of each delivery.
+    Books(books::Settings),
+    /// The same lines from Kinesis into ClickHouse, and what that costs the server.
+    Clickhouse(clickhouse::Settings),
     /// The same job on one core and on two: how much sooner it is done.
     Cores(to_parquet::Settings),
     /// A gigabyte of lines into many partitions: how much memory is resident.
     Memory(memory::Settings),
     /// The hot loops in instructions, which no other process disturbs; fails if one of them has grown.
     Instructions(instructions::Settings),
+    /// Kills the program again and again while rows go from Kinesis to ClickHouse and to Parquet; fails if one of them is
+    /// lost, duplicated, unexpected or corrupted.
+    Proof(proof::Settings),
     /// Runs a command and says what it took, as JSON.
     #[command(hide = true)]
     Measure {
@@ -57,9 +67,12 @@ enum What {
 fn main() -> Outcome {
     match Arguments::parse().what {
         What::Parquet(settings) => to_parquet::compare(&settings),
+        What::Books(settings) => books::run(&settings),
+        What::Clickhouse(settings) => clickhouse::run(&settings),
         What::Cores(settings) => to_parquet::cores(&settings),
         What::Memory(settings) => memory::run(&settings),
         What::Instructions(settings) => instructions::run(&settings),
+        What::Proof(settings) => proof::run(&settings),
         What::Measure { command } => measure::measured_here(&command),
         What::Hand { from, to } => hand::to_parquet(&from, &to),
     }

@@ -11,14 +11,14 @@ use crate::report::Job;
 pub const REGEX: &str = r#"
 [transforms.parse]
 type = "regex"
-inputs = ["objects"]
+inputs = ["SOURCE"]
 preset = "cloudfront_realtime"
 "#;
 /// As [`REGEX`], ending in `event`.
 pub const REGEX_AND_ECS: &str = r#"
 [transforms.parse]
 type = "regex"
-inputs = ["objects"]
+inputs = ["SOURCE"]
 preset = "cloudfront_realtime"
 
 [transforms.event]
@@ -29,12 +29,21 @@ mapping = "cloudfront_realtime"
 
 /// A pipeline from the objects through `transforms`, of which `last` feeds the sink.
 pub fn pipeline(objects: &Path, transforms: &str, last: &str, sink: &str) -> String {
+    let source = format!("type = \"s3\"\npath = \"{}\"\n", objects.display());
+    between("objects", &source, transforms, last, sink)
+}
+
+/// The same from a source `records`.
+pub fn from_kinesis(source: &str, transforms: &str, last: &str, sink: &str) -> String {
+    between("records", source, transforms, last, sink)
+}
+
+fn between(name: &str, source: &str, transforms: &str, last: &str, sink: &str) -> String {
     let fields = columns().iter().map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(", ");
-    let transforms = transforms
-        .replace("preset = \"cloudfront_realtime\"", &format!("preset = \"cloudfront_realtime\"\nfields = [{fields}]"));
+    let preset = "preset = \"cloudfront_realtime\"";
+    let transforms = transforms.replace("SOURCE", name).replace(preset, &format!("{preset}\nfields = [{fields}]"));
     format!(
-        "[dead_letters]\npath = \"refused\"\n\n[sources.objects]\ntype = \"s3\"\npath = \"{}\"\n{transforms}\n[sinks.out]\ninputs = [\"{last}\"]\n{sink}\n",
-        objects.display()
+        "[dead_letters]\npath = \"refused\"\n\n[sources.{name}]\n{source}{transforms}\n[sinks.out]\ninputs = [\"{last}\"]\n{sink}\n"
     )
 }
 

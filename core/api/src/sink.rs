@@ -198,11 +198,13 @@ pub struct Batch {
     pub bytes_max: ByteSize,
     /// So long after its first row came.
     pub age_max: Age,
+    /// Its age is not enough until so long after the delivery before it went out: until then it grows.
+    pub interval_min: Age,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { rows_max: 100_000, bytes_max: ByteSize::mib(16), age_max: Age::seconds(1) }
+        Self { rows_max: 100_000, bytes_max: ByteSize::mib(16), age_max: Age::seconds(1), interval_min: Age::millis(0) }
     }
 }
 

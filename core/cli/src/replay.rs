@@ -138,7 +138,7 @@ async fn run(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> R
     for file in &journal.files {
         take_out(&place, file, |it| journal.choice.takes(it) && takes_up(plan, it).is_ok()).await?;
     }
-    if directory.exists() {
+    if directory.try_exists()? {
         // The journal goes first: without it, what is left of the state is nothing.
         remove_if_there(&journal_path)?;
         std::fs::remove_dir_all(&directory)?;

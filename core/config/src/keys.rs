@@ -140,6 +140,9 @@ struct BatchKeys {
     /// So long after its first row came.
     #[schemars(extend("examples" = ["5s"]))]
     age_max: Option<Age>,
+    /// Its age is not enough until so long after the delivery before it went out: until then it grows.
+    #[schemars(extend("examples" = ["1s"]))]
+    interval_min: Option<Age>,
 }
 
 /// How failures are retried.
@@ -197,6 +200,7 @@ impl NodeKeys {
             rows_max: self.batch.rows_max.map_or(sink.rows_max, NonZeroU64::get),
             bytes_max: self.batch.bytes_max.unwrap_or(sink.bytes_max),
             age_max: self.batch.age_max.unwrap_or(sink.age_max),
+            interval_min: self.batch.interval_min.unwrap_or(sink.interval_min),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Values that do not stand in the file, but are named there: `{ env = "X" }`, `{ file = "…" }`.
 //!
 //! They are put in after the text was parsed, as values; text is never substituted.
-//! A table is such a reference only where the component's schema wants no table: a column may be called `env`.
+//! A table is such a reference only where the component's schema wants no table with such keys: a column may be called
+//! `env`.
 
 use std::ops::Range;
 use std::path::Path;
@@ -93,8 +94,7 @@ fn collect_value(
     problems: &mut Vec<Problem>,
 ) {
     match value.get_ref() {
-        DeValue::Table(table) if shape::takes(schema, "object") => collect(table, schema, lookup, found, problems),
-        DeValue::Table(table) if is_reference(table) => match reference(table) {
+        DeValue::Table(table) if is_reference(table) && takes_reference(schema) => match reference(table) {
             Ok((origin, default)) => {
                 let text = look_up(&origin, default, lookup);
                 found.push(Found::new(value.span(), origin, text, schema));
@@ -105,6 +105,7 @@ fn collect_value(
                 found.push(Found::new(value.span(), nothing, Err(Outcome::Malformed), schema));
             }
         },
+        DeValue::Table(table) if shape::takes(schema, "object") => collect(table, schema, lookup, found, problems),
         DeValue::Array(list) => {
             for item in list.iter() {
                 if let Some(schema) = shape::element(schema) {
@@ -116,7 +117,13 @@ fn collect_value(
     }
 }
 
-/// Whether a table, where none is wanted, is meant as a reference.
+/// Whether a reference may stand here: where no table is wanted, or text as well as one that has no such keys.
+fn takes_reference(schema: &Json) -> bool {
+    let has_such_keys = || ["env", "file"].into_iter().any(|it| shape::property(schema, it).is_some());
+    !shape::takes(schema, "object") || shape::takes(schema, "string") && !has_such_keys()
+}
+
+/// Whether a table is meant as a reference, where one may stand.
 pub(crate) fn is_reference(table: &DeTable<'_>) -> bool {
     table.contains_key("env") || table.contains_key("file")
 }

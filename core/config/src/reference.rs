@@ -10,7 +10,7 @@ use crate::shape;
 /// The reference page of a component, or `None` if there is no such component.
 pub fn reference(registry: &Registry, kind: Kind, name: &str) -> Option<String> {
     let about = registry.find(kind, name)?;
-    let mut page = format!("# `{name}` {kind}\n\n{}\n", description(about.schema));
+    let mut page = format!("# `{name}` {kind}\n\n{}\n", one_level_down(description(about.schema)));
     page.push_str("\n## Keys\n");
     keys_of(about.schema, "", &mut page);
     let engine: Vec<String> = keys::names(kind).iter().map(|it| format!("`{it}`")).collect();
@@ -35,6 +35,16 @@ pub fn engine_reference() -> String {
 
 fn description(schema: &Json) -> &str {
     schema["description"].as_str().unwrap_or_default()
+}
+
+/// The headings of a doc comment below that of the page; comments of examples stay.
+fn one_level_down(text: &str) -> String {
+    let mut in_example = false;
+    let line = |line: &str| {
+        in_example ^= line.starts_with("```");
+        if line.starts_with('#') && !in_example { format!("#{line}") } else { line.to_owned() }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A list of the keys of a table, and of those of its inner tables.

@@ -8,6 +8,7 @@ use forebay_api::Batch;
 use forebay_state::{Change, Pending, SourceSpan, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::counters::Counters;
 use crate::delivery::{Delivery, SinkSide};
@@ -82,6 +83,8 @@ pub(crate) struct Outlet {
     /// Which delivery each task in flight carries.
     carried: HashMap<Id, u64>,
     named: u64,
+    /// When the last delivery with rows went out.
+    flushed: Option<Instant>,
 }
 
 impl Outlet {
@@ -94,8 +97,19 @@ impl Outlet {
         settlements: Arc<Settlements>,
         ledger: Ledger,
     ) -> Self {
-        let (in_flight, carried) = (JoinSet::new(), HashMap::new());
-        Self { settings, side, store, counters, settlements, ledger, filling: None, in_flight, carried, named: 0 }
+        Self {
+            settings,
+            side,
+            store,
+            counters,
+            settlements,
+            ledger,
+            filling: None,
+            in_flight: JoinSet::new(),
+            carried: HashMap::new(),
+            named: 0,
+            flushed: None,
+        }
     }
 
     /// Runs until every lane is done and everything that they sent is settled.
@@ -104,7 +118,7 @@ impl Outlet {
         let mut input_ended = false;
         loop {
             let fill = self.filling.as_ref().map(|it| it.fill()).unwrap_or_default();
-            let due = flush(fill, &self.settings.batch);
+            let due = flush(fill, self.flushed.map(|it| it.elapsed()), &self.settings.batch);
             let fits_in = waiting.as_ref().is_none_or(|it| fits(fill, it.row_count(), &self.settings.batch));
             let wants_out = matches!(due, Flush::Now | Flush::MayGrow) || input_ended || !fits_in;
             if self.filling.is_some() && wants_out && self.may_flush(fill) {
@@ -191,6 +205,7 @@ impl Outlet {
             let change = Change { intend: Some(intent), ..Change::default() };
             write(&*self.store, &self.side.name, change).await?;
         }
+        self.flushed = Some(Instant::now());
         let (side, counters) = (self.side.clone(), self.counters.clone());
         let number = delivery.number;
         let carry = async move { delivery.commit(&side, counters.node(&side.name)).await };

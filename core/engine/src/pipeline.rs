@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use forebay_api::plan::{OnRefused, PlannedSource, Retry};
-use forebay_api::{Age, Batch, ByteSize, Deliver, Plan, Promise, Sink, whole};
+use forebay_api::{Batch, ByteSize, Deliver, Plan, Promise, Sink, whole};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::counters::{Counters, DEAD_LETTERS};
@@ -125,7 +125,7 @@ async fn open_sinks(
         nodes.push(SinkNode {
             side: side(&letters_name(node), whole(letters.clone()), Retry::default(), OnRefused::Stop, None),
             promise: Promise::OncePerId,
-            batch: Batch { rows_max: 10_000, bytes_max: ByteSize::mib(8), age_max: Age::seconds(1) },
+            batch: Batch { rows_max: 10_000, bytes_max: ByteSize::mib(8), ..Batch::default() },
             in_flight_max: 1,
             fingerprint: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(fingerprint.as_bytes())),
         });

@@ -134,8 +134,8 @@ fn ours(field: &Field) -> Option<Type> {
     })
 }
 
-/// The statement that makes the table, without the semicolon.
-pub(crate) fn create(config: &ClickHouse, input: &SchemaRef) -> Result<String, Wrong> {
+/// The statement that makes a table, without the semicolon.
+pub(crate) fn create(config: &ClickHouse, table: &str, input: &SchemaRef) -> Result<String, Wrong> {
     let time = time(config, input);
     let host = first(config, input, &HOSTS, |_| true);
     let order: Vec<String> = match &config.order_by {
@@ -167,7 +167,7 @@ pub(crate) fn create(config: &ClickHouse, input: &SchemaRef) -> Result<String, W
     }
     let mut statement = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n{}\n)\nENGINE = MergeTree\n",
-        config.full_name(),
+        config.full_name(table),
         columns.join(",\n")
     );
     if let Some(partition) = &partition {

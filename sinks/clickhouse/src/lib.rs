@@ -6,15 +6,17 @@
 //!   the page to read about exactly once.
 //! - `server`: requests; `failure`: what errors mean to the engine.
 //! - `table`: the table as it is on the server, and whether the promise can be kept there.
-//! - `write`: the sink and its drafts.
-//! - `ddl`: statements that make the table, or add columns to it; `sql`: names and values in statements.
+//! - `write`: the sink and its drafts; `route`: which rows go into which table; `part`: what goes into one of them.
+//! - `ddl`: statements that make a table, or add columns to it; `sql`: names and values in statements.
 
 mod block;
 mod cast;
 mod ddl;
 mod failure;
 mod native;
+mod part;
 mod pieces;
+mod route;
 mod server;
 mod sql;
 mod table;
@@ -33,6 +35,8 @@ use forebay_api::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use crate::route::{Routing, Tables};
 
 /// Inserts rows into a table of ClickHouse, over HTTP or HTTPS.
 ///
@@ -90,8 +94,36 @@ use serde::Deserialize;
 /// a `CONSTRAINT`, the rows are halved until that row is alone, and it is refused with the server's reason. If columns
 /// of the table change, they are fetched again: when the server says so, and every half minute.
 ///
-/// Deliveries go out after `batch = { age_max = "1s" }`, from `"0ms"` (as fast as the server answers) to minutes. A
-/// delivery that waits for its turn grows, so that a server that is slow gets fewer and larger ones.
+/// # Several tables
+///
+/// ```toml
+/// [sinks.warehouse]
+/// type = "clickhouse"
+/// inputs = ["event"]
+/// endpoint = "http://127.0.0.1:8123"
+///
+/// [sinks.warehouse.table]
+/// by = "url.domain"
+/// tables = { "shop.example.com" = "shop_logs", "blog.example.com" = "blog_logs" }
+/// others = "other_logs"
+/// ```
+///
+/// Each row goes into the table for its value of a column. All other keys hold for each of the tables. The promise is kept
+/// for each of them; a delivery is done when all of them have their rows, so that a table that is missing holds the
+/// pipeline back. Without `others`, rows with any other value are refused.
+///
+/// # How soon and how often
+///
+/// Rows are sent as soon as they are there, but not more often than every 750 ms: what comes meanwhile goes out together.
+/// By default, `batch = { age_max = "0ms", interval_min = "750ms" }`, a row is there within a second, and a table gets four
+/// INSERTs in three seconds at most, however many rows come. With `age_max`, from `"0ms"` to minutes, the first row of an
+/// INSERT waits for others; with `interval_min = "0ms"` INSERTs are as many as the server answers, and rows are there some
+/// hundredths of a second later. More often than that rows go out only if they are more than `rows_max` or `bytes_max`,
+/// and when they were halved, to find the one that the server does not take. While `in_flight_max` INSERTs are not
+/// answered, the next one grows, so that a server that is slow gets fewer and larger ones.
+///
+/// This is counted for each sink of each process. Where processes share the shards of a stream by `leases`, each shard has
+/// deliveries of its own: with many shards, a longer `interval_min` keeps the INSERTs few.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
@@ -103,8 +135,9 @@ pub struct ClickHouse {
     /// The database of the table. Default: `"default"`.
     #[serde(default = "default_name")]
     pub database: String,
-    /// The table.
-    pub table: String,
+    /// The table, such as `"logs"`. Or several tables, and how to choose one for each row:
+    /// `{ by = "cs_host", tables = { "shop.example.com" = "shop_logs" }, others = "other_logs" }`.
+    pub table: Tables,
     /// Who inserts. Default: `"default"`.
     #[serde(default = "default_name")]
     pub user: String,
@@ -217,20 +250,20 @@ impl ClickHouse {
     }
 
     /// `database`.`table`.
-    fn full_name(&self) -> String {
-        format!("{}.{}", sql::name(&self.database), sql::name(&self.table))
+    fn full_name(&self, table: &str) -> String {
+        format!("{}.{}", sql::name(&self.database), sql::name(table))
     }
 
     /// Checks everything that can be checked without touching the world.
     fn check(&self, input: &SchemaRef) -> Result<(), Wrong> {
         self.check_servers()?;
-        for (key, name) in
-            [("database", &self.database), ("table", &self.table), ("delivery_column", &self.delivery_column)]
-        {
+        let names = [("database", self.database.as_str()), ("delivery_column", self.delivery_column.as_str())];
+        for (key, name) in names.into_iter().chain(self.table.names().into_iter().map(|it| ("table", it))) {
             if name.is_empty() {
                 return Err(Wrong::new(key, "a name is needed"));
             }
         }
+        self.table.check(input)?;
         for name in self.settings.keys() {
             if table::is_pinned(name) {
                 let what = format!("`{name}` is set by the sink itself, since rows would be lost or doubled otherwise");
@@ -312,24 +345,43 @@ impl SinkConfig for ClickHouse {
         if self.exactly_once { Promise::OncePerId } else { Promise::AtLeastOnce }
     }
 
-    /// Few and large: every INSERT is a part that the server must merge. At a row rate that fills this within the
-    /// second, an INSERT a second would be too large for its memory and ours.
+    /// Few and large: every INSERT is a part that the server must merge. What comes is there within a second all the same,
+    /// polling included. At a row rate that fills this within the second, an INSERT a second would be too large for the
+    /// server's memory and ours.
     fn batch(&self) -> Batch {
-        Batch { rows_max: 500_000, bytes_max: ByteSize::mib(64), age_max: Age::seconds(1) }
+        Batch {
+            rows_max: 500_000,
+            bytes_max: ByteSize::mib(64),
+            age_max: Age::millis(0),
+            interval_min: Age::millis(750),
+        }
     }
 
-    /// The table has its name already.
+    /// The tables have their names already.
     fn ddl(&self, _name: &str, input: &SchemaRef, dialect: Dialect) -> Result<Option<String>, BoxError> {
         self.check(input)?;
         match dialect {
-            Dialect::ClickHouse => Ok(Some(format!("{};\n", ddl::create(self, input)?))),
+            Dialect::ClickHouse => {
+                let statement = |table| Ok(format!("{};\n", ddl::create(self, table, input)?));
+                let statements = self.table.names().into_iter().map(statement);
+                Ok(Some(statements.collect::<Result<Vec<String>, Wrong>>()?.join("\n")))
+            }
             Dialect::Athena | Dialect::DuckDb => Ok(None),
         }
     }
 
     fn whereabouts(&self) -> Option<Whereabouts> {
-        let at = format!("{} at {}", self.full_name(), self.urls().collect::<Vec<_>>().join(", "));
-        let query = format!("clickhouse client --query 'SELECT count() FROM {}.{}'", self.database, self.table);
+        let tables: Vec<String> = self.table.names().into_iter().map(|it| self.full_name(it)).collect();
+        let at = format!("{} at {}", tables.join(", "), self.urls().collect::<Vec<_>>().join(", "));
+        let tables: Vec<String> = self.table.names().iter().map(|it| format!("{}.{it}", self.database)).collect();
+        let count = match tables.as_slice() {
+            [table] => format!("SELECT count() FROM {table}"),
+            several => {
+                let count = |it: &String| format!("(SELECT count() FROM {it}) AS `{it}`");
+                format!("SELECT {}", several.iter().map(count).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let query = format!("clickhouse client --query '{count}'");
         Some(Whereabouts { at, query: Some(query) })
     }
 

@@ -2,9 +2,10 @@
 //!
 //! ClickHouse deduplicates by block: an INSERT under a token that it has seen leaves the table as it is, whatever rows
 //! come with it. So the same token must always mean the same rows, and the same rows must always come under the same
-//! token. Here a token names a delivery and a range of its rows, and ranges are cut by row numbers alone: a delivery is
-//! a sequence of [`CHUNK_ROWS`] rows each, and a range of which the server will not take some row is halved until
-//! that row is alone. However the rows were cut into batches, and whatever was done before, the same ranges come out.
+//! token. Here a token names a table, a delivery and a range of its rows for that table, and ranges are cut by row numbers
+//! alone: a delivery is a sequence of [`CHUNK_ROWS`] rows each, and a range of which the server will not take some row is
+//! halved until that row is alone. However the rows were cut into batches, and whatever was done before, the same ranges
+//! come out.
 //!
 //! The server forgets tokens: after so many blocks, after an hour. The name of the INSERT therefore stands in each row,
 //! in a column of its own, and what may have been forgotten is looked up there before it is sent again.
@@ -58,7 +59,8 @@ impl fmt::Display for Range {
     }
 }
 
-/// What an INSERT is called: its deduplication token, its query id, and what stands in its rows.
+/// What an INSERT into a table is called: what stands in its rows, and, with the table's name, its deduplication token and
+/// its query id.
 ///
 /// Rows that do not fit the table's columns are left out, which is part of the name: if the columns change, so that
 /// other rows fit, the same range holds other rows.

@@ -172,8 +172,13 @@ struct Engine {
 }
 
 /// Looks at the table, makes it or columns of it if the file says so, and decides how rows go there.
-pub(crate) async fn look(config: &ClickHouse, servers: &Servers, input: &SchemaRef) -> Result<Table, Missing> {
-    let looking = Look { config, servers, input, name: config.full_name() };
+pub(crate) async fn look(
+    config: &ClickHouse,
+    table: &str,
+    servers: &Servers,
+    input: &SchemaRef,
+) -> Result<Table, Missing> {
+    let looking = Look { config, servers, input, table, name: config.full_name(table) };
     looking.version().await?;
     let engine = match looking.engine().await? {
         Some(engine) => engine,
@@ -221,6 +226,8 @@ struct Look<'a> {
     config: &'a ClickHouse,
     servers: &'a Servers,
     input: &'a SchemaRef,
+    table: &'a str,
+    /// `database`.`table`.
     name: String,
 }
 
@@ -231,7 +238,7 @@ impl Look<'_> {
 
     /// `database = … AND name = …` for one of the server's own tables.
     fn here(&self, name: &str) -> String {
-        format!("database = {} AND {name} = {}", sql::text(&self.config.database), sql::text(&self.config.table))
+        format!("database = {} AND {name} = {}", sql::text(&self.config.database), sql::text(self.table))
     }
 
     fn absent(&self) -> Missing {
@@ -279,7 +286,7 @@ impl Look<'_> {
         if self.ask(&format!("SELECT 1 FROM system.databases WHERE name = {database}")).await?.is_empty() {
             self.ask(&format!("CREATE DATABASE IF NOT EXISTS {}", sql::name(&self.config.database))).await?;
         }
-        let statement = ddl::create(self.config, self.input).map_err(|it| Missing::Unfit(it.into()))?;
+        let statement = ddl::create(self.config, self.table, self.input).map_err(|it| Missing::Unfit(it.into()))?;
         tracing::info!("making table {}", self.name);
         self.ask(&statement).await.map_err(Missing::of_statement)?;
         Ok(())

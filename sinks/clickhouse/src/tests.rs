@@ -6,6 +6,7 @@ mod front;
 mod once;
 mod pieces;
 mod plan;
+mod routes;
 mod settings;
 mod tls;
 mod types;
@@ -83,7 +84,8 @@ impl<'a> Place<'a> {
             format!("user = '{}'\npassword = '{}'", Server::USER, Server::PASSWORD)
         };
         let database = &self.database;
-        let text = format!("endpoint = '{endpoint}'\ndatabase = \"{database}\"\ntable = 'rows'\n{user}\n{keys}");
+        let table = if keys.contains("table = ") { "" } else { "table = 'rows'" };
+        let text = format!("endpoint = '{endpoint}'\ndatabase = \"{database}\"\n{table}\n{user}\n{keys}");
         toml::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 

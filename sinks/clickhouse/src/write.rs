@@ -7,31 +7,38 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError};
+use forebay_api::{BoxError, DeliveryId, Draft, Refused, Sink, SinkError};
+use futures_util::{StreamExt, stream};
 
-use crate::block::{self, Block};
-use crate::failure::{Kind, retry, stop};
-use crate::pieces::{Found, Name, Next, Range, next};
+use crate::ClickHouse;
+use crate::failure::stop;
+use crate::part::{History, Part};
+use crate::route::Router;
 use crate::server::Servers;
-use crate::table::{self, Copies, TOKEN, Table};
-use crate::{ClickHouse, sql};
+use crate::table::{self, Table};
 
-/// How long the table's columns are taken to be what they were. What does not come to light by errors, such as a
+/// How long a table's columns are taken to be what they were. What does not come to light by errors, such as a
 /// column that takes more than before, is noticed after this time.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// Into so many tables a delivery is inserted at a time.
+const TABLES_AT_A_TIME: usize = 8;
+
 /// Opens the sink. A server that does not answer, or a table that is not there yet, is waited for later; what cannot
-/// be promised is said now. The table is looked at again when `look_again` is over.
+/// be promised is said now. Tables are looked at again when `look_again` is over.
 pub(crate) async fn open(config: &ClickHouse, input: SchemaRef, look_again: Duration) -> Result<Writer, BoxError> {
     let servers = Servers::new(config)?;
-    let shared = Shared { config: config.clone(), servers, input, look_again, table: Mutex::default() };
-    match table::look(&shared.config, &shared.servers, &shared.input).await.map_err(table::Missing::at_start) {
-        Ok(table) => {
-            table.warnings.iter().for_each(|it| tracing::warn!("{it}"));
-            shared.set(Arc::new(table));
+    let router = Router::new(&config.table, &input)?;
+    let tables = config.table.names().into_iter().map(Target::new).collect();
+    let shared = Shared { config: config.clone(), servers, input, look_again, router, tables };
+    for target in &shared.tables {
+        match shared.look(target).await.map_err(table::Missing::at_start) {
+            Ok(table) => table.warnings.iter().for_each(|it| tracing::warn!("{it}")),
+            Err(SinkError::Stop(error)) => return Err(error),
+            Err(SinkError::Retry(error)) => {
+                tracing::warn!("waiting for table {}: {error}", config.full_name(&target.name));
+            }
         }
-        Err(SinkError::Stop(error)) => return Err(error),
-        Err(SinkError::Retry(error)) => tracing::warn!("waiting for table {}: {error}", config.full_name()),
     }
     Ok(Writer { shared: Arc::new(shared) })
 }
@@ -41,49 +48,61 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: ClickHouse,
-    servers: Servers,
+/// What all deliveries have in common.
+pub(crate) struct Shared {
+    pub(crate) config: ClickHouse,
+    pub(crate) servers: Servers,
     input: SchemaRef,
     look_again: Duration,
+    router: Router,
+    tables: Vec<Target>,
+}
+
+/// One of the tables.
+struct Target {
+    name: String,
     /// The table as it was when it was looked at last, and when that was; `None`: it is to be looked at.
-    table: Mutex<Option<(Arc<Table>, Instant)>>,
+    known: Mutex<Option<(Arc<Table>, Instant)>>,
+}
+
+impl Target {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), known: Mutex::default() }
+    }
 }
 
 impl Shared {
-    fn set(&self, table: Arc<Table>) {
-        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = Some((table, Instant::now()));
-    }
-
-    /// Forgets what the table was like if that is so long ago.
-    fn forget_after(&self, age: Duration) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.take_if(|it| it.1.elapsed() >= age);
-    }
-
-    async fn table(&self) -> Result<Arc<Table>, SinkError> {
-        let known = self.table.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((table, _)) = known {
-            return Ok(table);
-        }
-        let look = table::look(&self.config, &self.servers, &self.input).await;
-        let table = Arc::new(look.map_err(table::Missing::while_running)?);
-        self.set(table.clone());
+    /// Looks at a table, and keeps what it is like.
+    async fn look(&self, target: &Target) -> Result<Arc<Table>, table::Missing> {
+        let table = Arc::new(table::look(&self.config, &target.name, &self.servers, &self.input).await?);
+        let known = (table.clone(), Instant::now());
+        *target.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(table)
     }
 
+    /// Forgets what a table was like if that is so long ago.
+    pub(crate) fn forget(&self, table: usize, age: Duration) {
+        let mut known = self.tables[table].known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.take_if(|it| it.1.elapsed() >= age);
+    }
+
+    /// Forgets what a table was like if it is time to look again.
+    pub(crate) fn forget_old(&self, table: usize) {
+        self.forget(table, self.look_again);
+    }
+
+    /// What a table is like.
+    pub(crate) async fn table(&self, table: usize) -> Result<Arc<Table>, SinkError> {
+        let target = &self.tables[table];
+        let known = target.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some((table, _)) => Ok(table),
+            None => self.look(target).await.map_err(table::Missing::while_running),
+        }
+    }
+
     fn draft(self: &Arc<Self>, id: &DeliveryId, history: History) -> Box<dyn Draft> {
-        let (shared, id) = (self.clone(), id.clone());
-        Box::new(Delivery {
-            shared,
-            id,
-            history,
-            batches: Vec::new(),
-            rows: 0,
-            left: None,
-            sent: None,
-            refused: BTreeMap::new(),
-        })
+        Box::new(Delivery { shared: self.clone(), id: id.clone(), history, rows: 0, parts: BTreeMap::new() })
     }
 }
 
@@ -98,275 +117,41 @@ impl Sink for Writer {
     }
 }
 
-/// Whether anything of a delivery may have been sent before this draft was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum History {
-    New,
-    Unknown,
-}
-
-/// A delivery: rows are kept until all are there, and then inserted range by range.
+/// A delivery: rows are kept until all are there, and then inserted.
 struct Delivery {
     shared: Arc<Shared>,
     id: DeliveryId,
     history: History,
-    batches: Vec<RecordBatch>,
     rows: u64,
-    /// Ranges that are still to be inserted, the next one last; `None` before the first commit.
-    left: Option<Vec<Range>>,
-    /// The last of `left`, if it was sent and there was no clear answer.
-    sent: Option<Sent>,
-    refused: BTreeMap<u64, String>,
-}
-
-/// An INSERT of which nobody knows whether it was made.
-struct Sent {
-    name: Name,
-    /// When it was sent for the first time.
-    first: Instant,
-}
-
-/// What became of a range.
-enum Outcome {
-    Done,
-    Halved([Range; 2]),
-    /// A single row that the server does not take.
-    Refused(String),
+    /// By the number of the table.
+    parts: BTreeMap<usize, Part>,
 }
 
 #[async_trait]
 impl Draft for Delivery {
     async fn stage(&mut self, rows: RecordBatch) -> Result<Refused, SinkError> {
-        if rows.num_rows() > 0 {
-            self.rows += rows.num_rows() as u64;
-            self.batches.push(rows);
+        let first = self.rows;
+        self.rows += rows.num_rows() as u64;
+        let (shares, refused) = self.shared.router.split(rows, first).map_err(stop)?;
+        for share in shares.into_iter().filter(|it| it.rows.num_rows() > 0) {
+            let table = share.table;
+            let part = || Part::new(self.shared.clone(), table, self.id.clone(), self.history);
+            self.parts.entry(table).or_insert_with(part).push(share);
         }
-        Ok(Refused::new())
+        Ok(refused)
     }
 
+    /// A table that cannot take its rows does not keep the others from theirs; the delivery is done when all have them.
     async fn commit(&mut self) -> Result<Refused, SinkError> {
-        let mut left = self.left.take().unwrap_or_else(|| {
-            // Not between two tries: rows that fit another column are another block.
-            self.shared.forget_after(self.shared.look_again);
-            Range::chunks(self.rows).rev().collect()
-        });
-        while let Some(range) = left.pop() {
-            match self.insert(range).await {
-                Ok(outcome) => {
-                    self.sent = None;
-                    match outcome {
-                        Outcome::Done => {}
-                        Outcome::Halved([first, second]) => left.extend([second, first]),
-                        Outcome::Refused(why) => {
-                            self.refused.insert(range.from, why);
-                        }
-                    }
-                }
-                Err(error) => {
-                    left.push(range);
-                    self.left = Some(left);
-                    return Err(error);
-                }
-            }
+        let commits = stream::iter(self.parts.values_mut().map(Part::commit));
+        let done: Vec<Result<(), SinkError>> = commits.buffer_unordered(TABLES_AT_A_TIME).collect().await;
+        let mut failures: Vec<SinkError> = done.into_iter().filter_map(Result::err).collect();
+        let stopped = failures.iter().position(|it| matches!(it, SinkError::Stop(_)));
+        if !failures.is_empty() {
+            return Err(failures.swap_remove(stopped.unwrap_or_default()));
         }
-        self.left = Some(left);
-        let refused = std::mem::take(&mut self.refused);
-        let payload = |row: u64| block::rows(&self.batches, row, row + 1).swap_remove(0);
-        Ok(refused.into_iter().map(|(row, why)| RefusedRow { row, payload: payload(row), why }).collect())
+        let mut refused: Refused = self.parts.values_mut().flat_map(Part::take_refused).collect();
+        refused.sort_by_key(|it| it.row);
+        Ok(refused)
     }
-}
-
-impl Delivery {
-    /// Inserts the rows of a range, as one block.
-    async fn insert(&mut self, range: Range) -> Result<Outcome, SinkError> {
-        let shared = self.shared.clone();
-        let table = shared.table().await?;
-        let rows = block::rows(&self.batches, range.from, range.to);
-        let (id, layout, making) = (self.id.clone(), table.clone(), shared.clone());
-        // Seconds of work for the largest blocks: others go on meanwhile.
-        let block = tokio::task::spawn_blocking(move || {
-            let name = |without: &[u64]| Name::new(&id, range, without);
-            layout.layout.block(&rows, range.from, name, &making.servers)
-        });
-        let block = block.await.map_err(stop)?.map_err(stop)?;
-        let refused = block.refused.clone();
-        let outcome = if block.rows == 0 { Ok(Outcome::Done) } else { self.send(&shared, &table, range, block).await };
-        if matches!(outcome, Ok(Outcome::Done)) {
-            self.refused.extend(refused);
-        }
-        outcome
-    }
-
-    /// Sends a block, unless the table has it.
-    async fn send(&mut self, shared: &Shared, table: &Table, range: Range, block: Block) -> Result<Outcome, SinkError> {
-        let mut complete = false;
-        let found = match self.may_be_there(table, &block.name) {
-            true => self.find(shared, table, &block.bounds).await?,
-            false => Vec::new(),
-        };
-        if self.may_be_forgotten(table, &block.name, &found) {
-            match next(range, &block.name, block.rows, &found) {
-                Next::Send => {}
-                Next::Done => return Ok(Outcome::Done),
-                Next::Halve => return Ok(halved(range, || "it was halved before".to_owned())),
-                Next::Unclear(other) => return Err(stop(self.other_rows(table, &block.name, &other))),
-                // Without partitions a block is there or it is not: what it lacks was taken away by somebody.
-                Next::Complete if table.partition.is_none() => return Ok(Outcome::Done),
-                Next::Complete => match unknown_partition(table, &block) {
-                    None => complete = true,
-                    Some(column) => {
-                        return Err(stop(format!(
-                            "some partitions of table {} have rows of `{}`, others may lack them, and the rows do not \
-                             have the column `{column}` that tells which (hint: look at them, and run once with \
-                             `exactly_once = false` to send all of it again)",
-                            table.name,
-                            block.name.as_str()
-                        )));
-                    }
-                },
-            }
-        }
-        let sql = match &table.partition {
-            Some(partition) if complete => completion(shared, table, partition, &block),
-            _ => format!("INSERT INTO {} {} FORMAT Native", table.name, sql::names(table.layout.names())),
-        };
-        let mut settings = table.pins.clone();
-        for (_, value) in settings.iter_mut().filter(|it| it.0 == TOKEN) {
-            block.name.as_str().clone_into(value);
-        }
-        // While it is under way for somebody, a server does not begin it again.
-        settings.push(("query_id", format!("{} {}", table.name.replace('`', ""), block.name.as_str())));
-        if complete {
-            let more = [("transform_null_in", "1"), ("insert_null_as_default", "1"), ("max_threads", "1")];
-            settings.extend(more.map(|(name, value)| (name, value.to_owned())));
-        }
-        let doing = format!("inserting {} rows into {}", block.rows, table.name);
-        let first = self.sent.take().filter(|it| it.name == block.name).map_or_else(Instant::now, |it| it.first);
-        self.sent = Some(Sent { name: block.name.clone(), first });
-        let failure = match shared.servers.insert(&doing, &sql, &settings, block.body).await {
-            Ok(()) => return Ok(Outcome::Done),
-            Err(failure) => failure,
-        };
-        let kind = match failure.kind() {
-            // A text that ended too early for its type. Otherwise it is the request that ended too early.
-            Kind::Wait if failure.is_of_end() && table.layout.is_converted() => Kind::Rows,
-            kind => kind,
-        };
-        match kind {
-            Kind::Columns => shared.forget_after(Duration::ZERO),
-            Kind::Rows => {
-                // A view may be to blame, or one partition of several: then the table has rows, and must not get them
-                // again in other blocks.
-                let in_table = match shared.config.exactly_once {
-                    true => {
-                        let found = self.find(shared, table, &block.bounds).await?;
-                        found.iter().any(|it| it.name == block.name.as_str())
-                    }
-                    false => failure.is_of_view(),
-                };
-                if !in_table {
-                    return Ok(halved(range, || failure.to_string()));
-                }
-                return Err(retry(format!("the table has the rows, and what it feeds does not take them: {failure}")));
-            }
-            Kind::Wait | Kind::Elsewhere | Kind::Rights => {}
-        }
-        Err(failure.into_sink_error())
-    }
-
-    /// Whether the table may have rows of this block and not remember its name, as far as that is known without looking.
-    fn may_be_there(&self, table: &Table, name: &Name) -> bool {
-        let is_partitioned = table.partition.is_some();
-        let may = |it: &Sent| it.name != *name || is_partitioned || it.first.elapsed() > table.memory.lasts(1);
-        self.shared.config.exactly_once && (self.history == History::Unknown || self.sent.as_ref().is_some_and(may))
-    }
-
-    /// The same, once it is known what there is. As long as the table remembers, it is not asked to do without: what it
-    /// feeds may still lack the rows.
-    fn may_be_forgotten(&self, table: &Table, name: &Name, found: &[Found]) -> bool {
-        let partitions = found.iter().map(|it| it.partitions).max().unwrap_or(1);
-        let is_old = |it: &Sent| it.name != *name || it.first.elapsed() > table.memory.lasts(partitions);
-        self.shared.config.exactly_once && (self.history == History::Unknown || self.sent.as_ref().is_some_and(is_old))
-    }
-
-    /// Which INSERTs of this delivery have rows in the table.
-    async fn find(&self, shared: &Shared, table: &Table, bounds: &[String]) -> Result<Vec<Found>, SinkError> {
-        let Some(stamp) = table.layout.stamp.as_deref().map(sql::name) else { return Ok(Vec::new()) };
-        let doing = format!("looking for delivery {} in {}", self.id, table.name);
-        let mut settings = Vec::new();
-        match table.copies {
-            Copies::None => {}
-            Copies::Fetched => {
-                let sync = format!("SYSTEM SYNC REPLICA {} LIGHTWEIGHT", table.name);
-                shared.servers.ask(&doing, &sync, &[]).await.map_err(|it| it.into_sink_error())?;
-            }
-            Copies::Shared => settings.push(("select_sequential_consistency", "1")),
-        }
-        let beginning = sql::text(&Name::beginning(&self.id));
-        let mut conditions = vec![format!("startsWith({stamp}, {beginning})")];
-        conditions.extend_from_slice(bounds);
-        let conditions = conditions.join(" AND ");
-        let partitions = if table.partition.is_some() { "uniqExact(_partition_id)" } else { "1" };
-        let from = format!("FROM {} WHERE {conditions} GROUP BY {stamp}", table.name);
-        let sql = format!("SELECT {stamp}, count(), {partitions} {from}");
-        let rows = shared.servers.ask(&doing, &sql, &settings).await.map_err(|it| it.into_sink_error())?;
-        let found = |row: Vec<String>| {
-            let [name, rows, partitions] = <[String; 3]>::try_from(row).ok()?;
-            Some(Found { name, rows: rows.parse().ok()?, partitions: partitions.parse().ok()? })
-        };
-        let found: Vec<Found> = rows.into_iter().filter_map(found).collect();
-        tracing::info!(delivery = %self.id, inserts = found.len(), "looked for a delivery in the table");
-        Ok(found)
-    }
-
-    /// The same rows under another name: other ones of them were left out.
-    fn other_rows(&self, table: &Table, name: &Name, other: &str) -> String {
-        let stamp = sql::name(&self.shared.config.delivery_column);
-        format!(
-            "delivery {} was begun when the columns of table {table} were others: it has rows of `{other}`, which are not \
-             those of `{}` (hint: take them away, so that all of it is sent again: `DELETE FROM {table} WHERE {stamp} = {}`)",
-            self.id,
-            name.as_str(),
-            sql::text(other),
-            table = table.name,
-        )
-    }
-}
-
-/// A range in halves, or its only row refused.
-fn halved(range: Range, why: impl FnOnce() -> String) -> Outcome {
-    match range.halves() {
-        Some(halves) => Outcome::Halved(halves),
-        None => Outcome::Refused(why()),
-    }
-}
-
-/// A column without which nobody knows into which partition a row of this block goes.
-fn unknown_partition<'a>(table: &'a Table, block: &Block) -> Option<&'a str> {
-    let is_sent = |name: &str| table.layout.names().any(|it| it == name);
-    let is_defaulted = |name: &str| block.defaulted.iter().any(|it| it.0 == name);
-    table.partition_columns.iter().map(String::as_str).find(|it| !is_sent(it) || is_defaulted(it))
-}
-
-/// Inserts the rows of a block into those partitions that have none of it. Each partition of a block is inserted whole
-/// or not at all.
-fn completion(shared: &Shared, table: &Table, partition: &str, block: &Block) -> String {
-    let names: Vec<String> = table.layout.names().map(sql::name).collect();
-    let names = names.join(", ");
-    let column = |(name, of): &(String, String)| match block.defaulted.iter().find(|it| it.0 == *name) {
-        None => format!("{} {of}", sql::name(name)),
-        Some((_, wire)) => format!("{} {wire}", sql::name(name)),
-    };
-    let structure: Vec<String> = table.structure.iter().map(column).collect();
-    let mut conditions =
-        vec![format!("{} = {}", sql::name(&shared.config.delivery_column), sql::text(block.name.as_str()))];
-    conditions.extend_from_slice(&block.bounds);
-    format!(
-        "INSERT INTO {table} ({names}) SELECT {names} FROM input({structure}) \
-         WHERE tuple({partition}) NOT IN (SELECT DISTINCT tuple({partition}) FROM {table} WHERE {conditions}) \
-         FORMAT Native",
-        table = table.name,
-        structure = sql::text(&structure.join(", ")),
-        conditions = conditions.join(" AND "),
-    )
 }

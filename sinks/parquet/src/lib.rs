@@ -295,7 +295,7 @@ impl SinkConfig for Parquet {
 
     /// Files are read often and written once, so deliveries are large.
     fn batch(&self) -> Batch {
-        Batch { rows_max: 1_000_000, bytes_max: ByteSize::mib(256), age_max: Age::seconds(60) }
+        Batch { rows_max: 1_000_000, bytes_max: ByteSize::mib(256), age_max: Age::seconds(60), ..Batch::default() }
     }
 
     fn resources(&self) -> Vec<Resource> {

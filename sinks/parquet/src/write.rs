@@ -268,8 +268,7 @@ impl ParquetDraft {
 
     /// Ends the largest row groups until the rest is small enough, or there are only small ones.
     fn end_row_groups(&mut self, memory_max: usize) -> Result<(), CannotEncode> {
-        let mut sizes: Vec<(usize, usize)> =
-            self.open_files().map(|it| (self.files[it].open_bytes(), it)).collect();
+        let mut sizes: Vec<(usize, usize)> = self.open_files().map(|it| (self.files[it].open_bytes(), it)).collect();
         sizes.retain(|it| it.0 >= memory_max / SMALL_GROUP_PART);
         sizes.sort_unstable();
         while self.memory > memory_max

@@ -113,55 +113,55 @@ fn plans() {
         None,
         FILE,
         expect![[r#"
-        cdn: state ./.forebay/cdn, dead letters Some("./refused"), drain 10s
-        source access (lines) -> message, Stop
-        transform first (count) ["access"] -> message count, DeadLetters
-        transform second (count) ["first"] -> message count count, DeadLetters
-        sink out (store) ["second"] <- message count count, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 5s } Retry { wait_min: 200ms, wait_max: 1m } in flight 3
-          [Directory("./data")]
-        sink letters (hole) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          []
-        note: 26:12: needs file `secrets.txt`, which cannot be read here
-    "#]],
+            cdn: state ./.forebay/cdn, dead letters Some("./refused"), drain 10s
+            source access (lines) -> message, Stop
+            transform first (count) ["access"] -> message count, DeadLetters
+            transform second (count) ["first"] -> message count count, DeadLetters
+            sink out (store) ["second"] <- message count count, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 5s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 1m, tries_max: None, age_max: None } in flight 3
+              [Directory("./data")]
+            sink letters (hole) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline version, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              []
+            note: 26:12: needs file `secrets.txt`, which cannot be read here
+        "#]],
     );
     check(
         Some("dev"),
         FILE,
         expect![[r#"
-        trial: state ./.forebay/trial-dev, dead letters Some("./trial"), drain 1s
-        source access (lines) -> message, Stop
-        transform first (count) ["access"] -> message count, DeadLetters
-        transform second (count) ["first"] -> message count count, DeadLetters
-        sink out (store) ["second"] <- message count count, DeadLetters
-          Batch { rows_max: 10, bytes_max: 16MiB, age_max: 5s } Retry { wait_min: 200ms, wait_max: 1m } in flight 3
-          [Directory("./trial/data")]
-        sink letters (store) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          [Directory("./data")]
-        note: 26:12: needs file `secrets.txt`, which cannot be read here
-        note: 44:8: needs file `nowhere`, which cannot be read here
-    "#]],
+            trial: state ./.forebay/trial-dev, dead letters Some("./trial"), drain 1s
+            source access (lines) -> message, Stop
+            transform first (count) ["access"] -> message count, DeadLetters
+            transform second (count) ["first"] -> message count count, DeadLetters
+            sink out (store) ["second"] <- message count count, DeadLetters
+              Batch { rows_max: 10, bytes_max: 16MiB, age_max: 5s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 1m, tries_max: None, age_max: None } in flight 3
+              [Directory("./trial/data")]
+            sink letters (store) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline version, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              [Directory("./data")]
+            note: 26:12: needs file `secrets.txt`, which cannot be read here
+            note: 44:8: needs file `nowhere`, which cannot be read here
+        "#]],
     );
     check(
         Some("hole"),
         FILE,
         expect![[r#"
-        cdn: state ./.forebay/cdn-hole, dead letters Some("./refused"), drain 10s
-        source access (lines) -> message, Stop
-        transform first (count) ["access"] -> message count, DeadLetters
-        transform second (count) ["first"] -> message count count, DeadLetters
-        sink out (hole) ["second"] <- message count count, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          []
-        sink letters (hole) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          []
-        sink more (hole) ["first"] <- message count, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          []
-    "#]],
+            cdn: state ./.forebay/cdn-hole, dead letters Some("./refused"), drain 10s
+            source access (lines) -> message, Stop
+            transform first (count) ["access"] -> message count, DeadLetters
+            transform second (count) ["first"] -> message count count, DeadLetters
+            sink out (hole) ["second"] <- message count count, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              []
+            sink letters (hole) ["first.refused", "second.refused"] <- payload encoding reason component source partition position pipeline version, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              []
+            sink more (hole) ["first"] <- message count, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              []
+        "#]],
     );
 }
 
@@ -241,14 +241,37 @@ inputs = ['count']
         None,
         text,
         expect![[r#"
-        cdn: state ./.forebay/cdn, dead letters Some("./refused"), drain 10s
-        source access (lines) -> env, DeadLetters
-        transform count (count) ["access"] -> env count, DeadLetters
-        sink out (hole) ["count"] <- env count, DeadLetters
-          Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s } Retry { wait_min: 200ms, wait_max: 30s } in flight 2
-          []
-    "#]],
+            cdn: state ./.forebay/cdn, dead letters Some("./refused"), drain 10s
+            source access (lines) -> env, DeadLetters
+            transform count (count) ["access"] -> env count, DeadLetters
+            sink out (hole) ["count"] <- env count, DeadLetters
+              Batch { rows_max: 100000, bytes_max: 16MiB, age_max: 1s, interval_min: 0ms } Retry { wait_min: 200ms, wait_max: 30s, tries_max: None, age_max: None } in flight 2
+              []
+        "#]],
     );
+}
+
+/// Scenario: a key takes text or a table of its own keys.
+/// Guarantees: a reference may stand in the place of the text, and of texts in the table; other tables are none.
+#[test]
+fn references_in_the_place_of_text_or_a_table() {
+    let text = serde_json::json!({ "type": "string" });
+    let table = serde_json::json!({ "type": "object", "properties": { "by": text }, "additionalProperties": false });
+    let schema = serde_json::json!({ "properties": { "to": { "anyOf": [text, table] } } });
+    let mut printed = String::new();
+    for written in ["to = { env = 'PASSWORD' }", "to = { by = { env = 'PASSWORD' } }", "to = { by = 'env' }"] {
+        let parsed = toml::de::DeTable::parse(written).unwrap().into_inner();
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        crate::lookup::collect(&parsed, &schema, &World, &mut found, &mut problems);
+        let found: Vec<&str> = found.iter().map(|it| &written[it.span.clone()]).collect();
+        printed.push_str(&format!("{found:?} {}\n", problems.len()));
+    }
+    expect![[r#"
+        ["{ env = 'PASSWORD' }"] 0
+        ["{ env = 'PASSWORD' }"] 0
+        [] 0
+    "#]]
+    .assert_eq(&printed);
 }
 
 /// The fingerprint of the sink `out` after a change of [`FILE`].

@@ -97,11 +97,59 @@ fn reference_pages() {
           Example: `path = "/var/lib/forebay"`
 
         - `dead_letters`: table, optional.
-          Where refused rows are kept that no node reads.
+          Where refused rows are kept that no node reads; `forebay replay` takes them through the pipeline again.
 
         - `dead_letters.path`: text, required.
-          A directory of JSON Lines files: each row with the reason, and its place in the source.
+          A directory of JSON Lines files, or the place of such in S3, `"s3://bucket/prefix"`: each row with the reason, and
+          its place in the source.
           Example: `path = "./refused"`
+
+        - `dead_letters.queue`: text, optional.
+          The URL of an SQS queue that gets them instead, each as a message. Those that are too large for one are kept at
+          `path`, and the message says where.
+
+        - `dead_letters.aws`: table, optional.
+          The account of the bucket and the queue. Default: the one that all AWS programs find.
+
+        - `dead_letters.aws.region`: text, optional.
+          The region, for example `"eu-central-1"`. Default: that of the environment, of the profile or of the instance;
+          `us-east-1` if an `endpoint` is given and none is found.
+
+        - `dead_letters.aws.endpoint`: text, optional.
+          The URL of another server than that of AWS: an S3-compatible one, or an interface endpoint of a private
+          network. Example: `"http://127.0.0.1:9000"`. Default: AWS, or what `AWS_ENDPOINT_URL` says. A server that refuses
+          the checksums that AWS has wanted since 2025 needs the variable
+          `AWS_REQUEST_CHECKSUM_CALCULATION=when_required`. A certificate of one's own must be trusted by the system, or be
+          in the file that the variable `SSL_CERT_FILE` names.
+
+        - `dead_letters.aws.path_style`: boolean, optional.
+          Whether a bucket stands in the path of an address (`host/bucket/key`), not in the name of the host
+          (`bucket.host/key`). Default: `true` if an `endpoint` is given, else `false`.
+
+        - `dead_letters.aws.profile`: text, optional.
+          The profile in `~/.aws/config` and `~/.aws/credentials`, for example `"analytics"`. Default: what `AWS_PROFILE`
+          says, else `default`.
+
+        - `dead_letters.aws.role`: text, optional.
+          The ARN of a role to take on with the credentials found, for example
+          `"arn:aws:iam::123456789012:role/forebay"`. Default: none.
+
+        - `dead_letters.aws.external_id`: text, optional.
+          The external ID that another account wants for its `role`. Default: none.
+
+        - `dead_letters.aws.session_name`: text, optional.
+          The name under which CloudTrail shows what was done with `role`: 2 to 64 of `A-Z a-z 0-9 _ = , . @ -`.
+          Default: `"forebay"`.
+
+        - `dead_letters.aws.access_key_id`: text (a secret), optional.
+          The access key of an S3-compatible server, together with `secret_access_key`. Example: `{ env = "S3_ACCESS_KEY" }`.
+          Default: what is found as described above.
+
+        - `dead_letters.aws.secret_access_key`: text (a secret), optional.
+          The secret that belongs to `access_key_id`. Example: `{ env = "S3_SECRET_KEY" }`.
+
+        - `dead_letters.aws.session_token`: text (a secret), optional.
+          The token that belongs to an `access_key_id` that is valid for some hours only. Such keys are not renewed.
 
         ## Every source
 
@@ -153,8 +201,12 @@ fn reference_pages() {
           So long after its first row came.
           Example: `age_max = "5s"`
 
+        - `batch.interval_min`: text, optional.
+          Its age is not enough until so long after the delivery before it went out: until then it grows.
+          Example: `interval_min = "1s"`
+
         - `retry`: table, optional.
-          How failures are retried: for ever, with a wait that doubles from `wait_min` to `wait_max`.
+          How failures are retried: with a wait that doubles from `wait_min` to `wait_max`, for ever if there is no limit.
 
         - `retry.wait_min`: text, optional.
           The first wait. Default: `"200ms"`.
@@ -163,6 +215,15 @@ fn reference_pages() {
         - `retry.wait_max`: text, optional.
           The longest wait. Default: `"30s"`.
           Example: `wait_max = "5m"`
+
+        - `retry.tries_max`: whole number, optional.
+          How often it is tried, at most. Then the rows go to the dead letters, and the pipeline goes on. If the last answers
+          were lost on their way, they may have been delivered as well. Default: no limit.
+          Example: `tries_max = 10`
+
+        - `retry.age_max`: text, optional.
+          For how long it is tried, at most; then as with `tries_max`. Default: no limit.
+          Example: `age_max = "1h"`
 
         - `in_flight_max`: whole number, default `2`.
           How many deliveries may be on their way at a time.

@@ -112,7 +112,7 @@ retry.wait_mx = '5s'
             21 | batch = { rows = 5 }
                |           ^^^^ did you mean `rows_max`?
                |
-               = help: known: rows_max, bytes_max, age_max
+               = help: known: rows_max, bytes_max, age_max, interval_min
 
             error: unknown key `wait_mx`
               --> pipeline.toml:22:7
@@ -120,7 +120,7 @@ retry.wait_mx = '5s'
             22 | retry.wait_mx = '5s'
                |       ^^^^^^^ did you mean `wait_max`?
                |
-               = help: known: wait_min, wait_max
+               = help: known: wait_min, wait_max, tries_max, age_max
         "#]],
     );
 }
@@ -161,7 +161,7 @@ batch = { bytes_max = 5, age_max = '5' }
             1 | dead_letters.path = 5
               |                     ^
               |
-              = help: `path`: A directory of JSON Lines files: each row with the reason, and its place in the source. For example `path = "./refused"`
+              = help: `path`: A directory of JSON Lines files, or the place of such in S3, `"s3://bucket/prefix"`: each row with the reason, and its place in the source. For example `path = "./refused"`
 
             error: `5 parsecs` is not a length of time: write a number and a unit, such as "200ms", "5s" or "10m"
              --> pipeline.toml:2:13
@@ -300,7 +300,7 @@ out = { type = 'store', inputs = ['access'] }
             1 | dead_letters = {}
               |                ^^
               |
-              = help: `path`: A directory of JSON Lines files: each row with the reason, and its place in the source. For example `path = "./refused"`
+              = help: `path`: A directory of JSON Lines files, or the place of such in S3, `"s3://bucket/prefix"`: each row with the reason, and its place in the source. For example `path = "./refused"`
 
             error: missing key `type`
              --> pipeline.toml:2:1

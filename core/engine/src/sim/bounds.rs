@@ -83,7 +83,7 @@ impl SinkConfig for Down {
 #[tokio::test(start_paused = true)]
 async fn a_dead_server_holds_the_source_back() {
     let given = Arc::new(AtomicU64::new(0));
-    let batch = Batch { rows_max: u64::MAX, bytes_max: ByteSize(BATCH_BYTES), age_max: Age::seconds(1) };
+    let batch = Batch { rows_max: u64::MAX, bytes_max: ByteSize(BATCH_BYTES), ..Batch::default() };
     let plan = Plan {
         name: "bounds".into(),
         version: "v".into(),

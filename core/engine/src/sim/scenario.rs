@@ -157,6 +157,7 @@ impl Scenario {
                 rows_max: 1 + random.below(20),
                 bytes_max: ByteSize(16 << random.below(8)),
                 age_max: Age::millis([0, 1, 50, 2_000][random.below(4) as usize]),
+                interval_min: Age::millis([0, 0, 20, 3_000][random.below(4) as usize]),
             },
             in_flight_max: 1 + random.below(3) as usize,
         };
@@ -188,7 +189,7 @@ impl Scenario {
             reads: Some(0),
             reads_refused: false,
             refuses: true,
-            batch: Batch { rows_max: 6, bytes_max: ByteSize::mib(1), age_max: Age::millis(50) },
+            batch: Batch { rows_max: 6, bytes_max: ByteSize::mib(1), age_max: Age::millis(50), ..Batch::default() },
             in_flight_max: 2,
         };
         Self {

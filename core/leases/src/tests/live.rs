@@ -52,7 +52,7 @@ enum Order {
 
 struct Process {
     orders: Sender<Order>,
-    /// With it the runtime is dropped, in the middle of whatever it does.
+    /// With it the runtime ends, in the middle of whatever it does.
     kill: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }

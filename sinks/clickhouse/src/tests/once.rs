@@ -284,7 +284,7 @@ async fn views_that_forget() {
     }
     let (config, rows) = (place.config(""), numbers(0..10));
     let servers = crate::server::Servers::new(&config).unwrap();
-    let mut warnings = crate::table::look(&config, &servers, &rows.schema()).await.unwrap().warnings;
+    let mut warnings = crate::table::look(&config, "rows", &servers, &rows.schema()).await.unwrap().warnings;
     warnings.sort();
     let inner =
         place.query(&format!("SELECT uuid FROM system.tables WHERE database = '{database}' AND name = 'bad_itself'"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use expect_test::expect;
-use forebay_api::{Dialect, Promise, SinkConfig, Wrong};
+use forebay_api::{Batch, Dialect, Promise, SinkConfig, Wrong};
 
 use crate::{ClickHouse, Compression};
 
@@ -30,7 +30,8 @@ pub(super) fn schema() -> SchemaRef {
 fn config(keys: &str) -> ClickHouse {
     let endpoint = if keys.contains("endpoint") { "" } else { "endpoint = 'http://127.0.0.1:8123'" };
     // Keys of inner tables come last.
-    toml::from_str(&format!("{endpoint}\ntable = 'logs'\n{keys}")).unwrap()
+    let table = if keys.contains("table = ") { "" } else { "table = 'logs'" };
+    toml::from_str(&format!("{endpoint}\n{table}\n{keys}")).unwrap()
 }
 
 /// Scenario: a table with what must be there, and one with a key that is none.
@@ -44,7 +45,8 @@ fn reads_its_table() {
     assert_eq!(default.timeout.to_string(), "5m");
     assert_eq!(default.promise(), Promise::OncePerId);
     assert_eq!(config("exactly_once = false").promise(), Promise::AtLeastOnce);
-    assert_eq!(default.batch().age_max.to_string(), "1s");
+    let Batch { age_max, interval_min, .. } = default.batch();
+    assert_eq!((age_max.to_string(), interval_min.to_string()), ("0ms".to_owned(), "750ms".to_owned()));
     let printed = format!("{default:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("secret"), "{printed}");
     default.plan(&schema()).unwrap();
@@ -71,6 +73,12 @@ fn finds_what_is_wrong() {
         (schema(), "endpoint = 'http://user:hunter2@127.0.0.1'"),
         (schema(), "endpoint = 'http://127.0.0.1?database=x'"),
         (schema(), "database = ''"),
+        (schema(), "table = ''"),
+        (schema(), "table = { by = 'cs_host', tables = {} }"),
+        (schema(), "table = { by = 'cs_host', tables = { a = '' } }"),
+        (schema(), "table = { by = 'cs_host', tables = { a = 'a' }, others = '' }"),
+        (schema(), "table = { by = 'cs_hosts', tables = { a = 'a' } }"),
+        (schema(), "table = { by = 'sc_status', tables = { 200 = 'a' } }"),
         (schema(), "headers = { 'a b' = 'c' }"),
         (schema(), "tls = { roots = 'ca.pem' }"),
         (schema(), "endpoint = 'https://a'\ntls = { certificate = 'a.pem' }"),
@@ -104,6 +112,12 @@ fn finds_what_is_wrong() {
         endpoint = 'http://user:hunter2@127.0.0.1': [endpoint] a URL is no place for a password (write `user` and `password`)
         endpoint = 'http://127.0.0.1?database=x': [endpoint] a URL has no settings here (write `database` and `settings`)
         database = '': [database] a name is needed
+        table = '': [table] a name is needed
+        table = { by = 'cs_host', tables = {} }: [table.tables] there is no table in the list (write `table = "NAME"` if all rows go into one)
+        table = { by = 'cs_host', tables = { a = '' } }: [table] a name is needed
+        table = { by = 'cs_host', tables = { a = 'a' }, others = '' }: [table] a name is needed
+        table = { by = 'cs_hosts', tables = { a = 'a' } }: [table.by] column `cs_hosts` does not exist (did you mean `cs_host`?) (known: @timestamp, c_ip, sc_status, cs_host, cs_method, cs_uri_stem, user_agent.original, sc_bytes, time_taken, secure, tags)
+        table = { by = 'sc_status', tables = { 200 = 'a' } }: [table.by] column `sc_status` must hold text, but holds UInt16
         headers = { 'a b' = 'c' }: [headers.a b] `a b` is no header that can be sent
         tls = { roots = 'ca.pem' }: [tls] `tls` is for `https://`, which no endpoint has
         endpoint = 'https://a' tls = { certificate = 'a.pem' }: [tls] `certificate` and `key` belong together
@@ -156,4 +170,74 @@ fn declared_columns() {
     let at = config.whereabouts().unwrap();
     assert_eq!(at.at, "`default`.`logs` at http://127.0.0.1:8123");
     assert_eq!(at.query.unwrap(), "clickhouse client --query 'SELECT count() FROM default.logs'");
+}
+
+/// Scenario: tables that are chosen by a column; forms that are none.
+/// Guarantees: rows may go by any column of text, be it a dictionary; `forebay ddl` has every table once, and so has what
+/// a person is told; what is wrong within the inner table is found where it stands.
+#[test]
+fn tables_by_a_column() {
+    let routed = "omit = ['tags', 'user_agent.original', 'time_taken', 'secure', 'cs_uri_stem']\ncreate = true\n\
+                  table = { by = 'cs_method', tables = { GET = 'reads', HEAD = 'reads', POST = 'writes' }, others = 'rest' }";
+    let statements = config(routed).ddl("ignored", &schema(), Dialect::ClickHouse).unwrap().unwrap();
+    let first = statements.lines().filter(|it| it.starts_with("CREATE"));
+    expect![[r#"
+        CREATE TABLE IF NOT EXISTS `default`.`reads` (
+        CREATE TABLE IF NOT EXISTS `default`.`rest` (
+        CREATE TABLE IF NOT EXISTS `default`.`writes` ("#]]
+    .assert_eq(&first.collect::<Vec<_>>().join("\n"));
+    assert_eq!(statements.matches(";\n\nCREATE").count(), 2, "{statements}");
+    let at = config(routed).whereabouts().unwrap();
+    expect!["`default`.`reads`, `default`.`rest`, `default`.`writes` at http://127.0.0.1:8123"].assert_eq(&at.at);
+    expect!["clickhouse client --query 'SELECT (SELECT count() FROM default.reads) AS `default.reads`, (SELECT count() FROM default.rest) AS `default.rest`, (SELECT count() FROM default.writes) AS `default.writes`'"].assert_eq(&at.query.unwrap());
+    let mut printed = String::new();
+    for wrong in [
+        "table = 5",
+        "table = ['a', 'b']",
+        "table = { tables = { a = 'b' } }",
+        "table = { by = 'a' }",
+        "table = { by = 'a', tabels = { a = 'b' } }",
+        "table = { by = 'a', tables = { a = 5 } }",
+        "table = { by = 'a', tables = { a = 'b' }, others = 5 }",
+    ] {
+        printed.push_str(&toml::from_str::<ClickHouse>(wrong).unwrap_err().to_string());
+    }
+    expect![[r#"
+        TOML parse error at line 1, column 9
+          |
+        1 | table = 5
+          |         ^
+        invalid type: integer `5`, expected the name of a table, or `{ by = …, tables = … }`
+        TOML parse error at line 1, column 9
+          |
+        1 | table = ['a', 'b']
+          |         ^^^^^^^^^^
+        invalid type: sequence, expected the name of a table, or `{ by = …, tables = … }`
+        TOML parse error at line 1, column 9
+          |
+        1 | table = { tables = { a = 'b' } }
+          |         ^^^^^^^^^^^^^^^^^^^^^^^^
+        missing field `by`
+        TOML parse error at line 1, column 9
+          |
+        1 | table = { by = 'a' }
+          |         ^^^^^^^^^^^^
+        missing field `tables`
+        TOML parse error at line 1, column 21
+          |
+        1 | table = { by = 'a', tabels = { a = 'b' } }
+          |                     ^^^^^^
+        unknown field `tabels`, expected one of `by`, `tables`, `others`
+        TOML parse error at line 1, column 36
+          |
+        1 | table = { by = 'a', tables = { a = 5 } }
+          |                                    ^
+        invalid type: integer `5`, expected a string
+        TOML parse error at line 1, column 52
+          |
+        1 | table = { by = 'a', tables = { a = 'b' }, others = 5 }
+          |                                                    ^
+        invalid type: integer `5`, expected a string
+    "#]]
+    .assert_eq(&printed);
 }
