@@ -6,6 +6,7 @@ use forebay_config::Registry;
 /// `forebay_cli::main(forebay_cli::components().transform::<Shout>())`.
 pub fn components() -> Registry {
     Registry::default()
+        .source::<source_beacon::Beacon>()
         .source::<source_demo::Demo>()
         .source::<source_firehose::Firehose>()
         .source::<source_kinesis::Kinesis>()

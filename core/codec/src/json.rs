@@ -7,10 +7,10 @@
 mod number;
 mod paths;
 mod rows;
-mod scan;
+pub mod scan;
 
 pub use number::plain;
-pub use paths::{JsonColumns, Paths};
+pub use paths::{JsonColumns, Paths, Target};
 pub use rows::JsonRows;
 pub use scan::unescape;
 

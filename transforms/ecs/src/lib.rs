@@ -18,8 +18,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::apply::Build;
-pub use crate::fields::FieldType;
 pub use crate::mapping::Mapping;
+pub use forebay_ecs::FieldType;
 
 /// Turns columns into fields of the Elastic Common Schema (ECS) 9.4.0, each with the type that ECS gives it.
 ///

@@ -1,4 +1,4 @@
-//! Walks over a JSON text, and finds where it is none.
+//! Walks over a JSON text, and finds where it is none: what a source that cuts its own texts is made of.
 
 use std::ops::Range;
 
@@ -9,19 +9,23 @@ use super::DEPTH_MAX;
 pub struct Malformed {
     /// After so many bytes.
     pub at: usize,
+    /// In words: "there is no value".
     pub what: &'static str,
 }
 
 /// A string, without its quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
+    /// Where its first byte stands.
     pub start: usize,
+    /// Behind its last byte.
     pub end: usize,
     /// It has escapes, so that it does not stand in the text as it is.
     pub escaped: bool,
 }
 
 impl Text {
+    /// Where it stands.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
@@ -30,12 +34,19 @@ impl Text {
 /// What begins at a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `{`
     Object,
+    /// `[`
     Array,
+    /// A string.
     Text,
+    /// A digit or a minus.
     Number,
+    /// `true`
     True,
+    /// `false`
     False,
+    /// `null`
     Null,
 }
 
@@ -57,10 +68,12 @@ impl Kind {
 /// Goes through a text from its beginning.
 pub struct Scanner<'a> {
     text: &'a str,
+    /// The next byte to look at.
     pub at: usize,
 }
 
 impl<'a> Scanner<'a> {
+    /// Begins at the first byte.
     pub fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
@@ -82,6 +95,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// Says what is wrong at the next byte.
     pub fn malformed<T>(&self, what: &'static str) -> Result<T, Malformed> {
         Err(Malformed { at: self.at, what })
     }
@@ -259,6 +273,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// Passes over `true`, `false` or `null`.
     #[inline]
     pub fn word(&mut self, word: &str) -> Result<(), Malformed> {
         if !self.rest().starts_with(word.as_bytes()) {

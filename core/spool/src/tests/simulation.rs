@@ -17,6 +17,10 @@ struct Model {
     kept: BTreeMap<u64, Bytes>,
     /// What was ever appended, with or without success.
     appended: BTreeSet<Bytes>,
+    /// What was refused in this life.
+    refused: BTreeSet<Bytes>,
+    /// What was refused before something else was answered: it may not be read any more.
+    gone: BTreeSet<Bytes>,
     /// What was let go.
     released: u64,
     next: u64,
@@ -46,6 +50,7 @@ impl Model {
                 Entry::Frame { sequence, payload } => {
                     assert!(sequence > before, "seed {seed}: frame {sequence} comes after {before}");
                     assert!(self.appended.contains(&payload), "seed {seed}: frame {sequence} was never appended");
+                    assert!(!self.gone.contains(&payload), "seed {seed}: frame {sequence} was refused");
                     assert!(payloads.insert(payload.clone()), "seed {seed}: frame {sequence} is there twice");
                     before = sequence;
                     found.insert(sequence, payload);
@@ -71,6 +76,7 @@ fn live(disk: &SimulatedDisk, model: &mut Model, random: &mut Random, seed: u64)
         after: if random.one_in(2) { model.released } else { 0 },
         ..options(20_000, 200 + random.below(2000))
     };
+    model.refused.clear();
     let Ok(mut log) = Log::open(Arc::new(disk.clone()), options) else { return };
     let at: Arc<dyn Disk> = Arc::new(disk.clone());
     let reader = || Reader::new(at.clone(), log.spool(), log.segments.clone(), None);
@@ -93,6 +99,10 @@ fn live(disk: &SimulatedDisk, model: &mut Model, random: &mut Random, seed: u64)
             _ => {
                 let group = model.group(random);
                 let (sequences, _) = append(&mut log, &group);
+                if !sequences.is_empty() {
+                    model.gone.append(&mut model.refused);
+                }
+                model.refused.extend(group[sequences.len()..].iter().cloned());
                 model.kept.extend(sequences.into_iter().zip(group));
             }
         }
@@ -102,6 +112,11 @@ fn live(disk: &SimulatedDisk, model: &mut Model, random: &mut Random, seed: u64)
                 assert_eq!(model.kept.get(&sequence), Some(&payload), "seed {seed}: {sequence} was not answered");
             }
         }
+    }
+    if random.one_in(3) {
+        // A kill between writing and syncing.
+        let group = model.group(random);
+        log.write(&group);
     }
 }
 
@@ -159,6 +174,7 @@ fn a_disk_that_lies_makes_nothing_up() {
             disk.set_bytes_max(None);
             disk.fail_syncs(0);
             model.kept.clear();
+            model.gone.clear();
         }
         // A spool of which no header is left is refused: somebody must look at it.
         let Ok(log) = Log::open(Arc::new(disk.clone()), options(100_000, 1000)) else { continue };

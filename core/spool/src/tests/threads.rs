@@ -129,7 +129,9 @@ async fn a_directory() {
 
     let spool = Spool::open(disk(), options(1 << 20, 300)).unwrap();
     assert_eq!(spool.number(), number);
-    assert_eq!(rest(&mut spool.reader(None)).len() as u64, 21 - after.first + 1);
+    let first = spool.standing().first;
+    assert!(first >= after.first && first <= 13, "{first}");
+    assert_eq!(rest(&mut spool.reader(None)).len() as u64, 21 - first + 1);
     assert_eq!(spool.append(Bytes::from("and more")).await, Ok(22));
 }
 

@@ -1,0 +1,109 @@
+//! Which events were sent before.
+//!
+//! Whether an event is a copy follows from the spool alone: it is one if an event that stands before it has the same id,
+//! and no more than `window` passed in between, no more than `ids_max` events with ids came in between, and no more than
+//! `bytes_max` bytes of requests. It makes no difference what became of the earlier one, or how the rows were cut into
+//! reads. So a reader that begins anywhere decides as every other one did, if it first looks at the ids of the frames in
+//! reach; and frames are kept until no undelivered frame has them in reach.
+
+use std::collections::{HashMap, VecDeque};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Requests may be appended in another order than they were stamped in, by as much as an append takes.
+pub const SLACK_MILLIS: u64 = 60_000;
+
+/// How far an event sees back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub window_millis: u64,
+    pub ids_max: u64,
+    pub bytes_max: u64,
+}
+
+/// The ids in reach.
+pub struct Window {
+    reach: Reach,
+    /// Where each id was seen last.
+    last: HashMap<u128, Seen>,
+    order: VecDeque<(u128, Seen)>,
+    /// How many ids came so far, and how many bytes of frames.
+    ids: u64,
+    bytes: u64,
+    tick_millis: u64,
+    /// The frame at hand.
+    sequence: u64,
+    frame_tick_millis: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    nth: u64,
+    bytes: u64,
+    tick_millis: u64,
+    sequence: u64,
+}
+
+impl Window {
+    pub fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            last: HashMap::new(),
+            order: VecDeque::new(),
+            ids: 0,
+            bytes: 0,
+            tick_millis: 0,
+            sequence: 0,
+            frame_tick_millis: 0,
+        }
+    }
+
+    /// Goes on to the next frame. Gives the first frame that it has in reach, itself if there is none before it.
+    pub fn frame(&mut self, sequence: u64, tick_millis: u64, bytes: u64) -> u64 {
+        (self.sequence, self.frame_tick_millis) = (sequence, tick_millis);
+        self.bytes += bytes;
+        self.tick_millis = self.tick_millis.max(tick_millis);
+        self.forget(self.tick_millis);
+        self.first().unwrap_or(sequence)
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.order.front().map(|it| it.1.sequence)
+    }
+
+    /// Whether the next event of the frame is a copy.
+    pub fn is_copy(&mut self, id: &str) -> bool {
+        if self.reach.window_millis == 0 {
+            return false;
+        }
+        let id = xxh3_128(id.as_bytes());
+        self.ids += 1;
+        let seen =
+            Seen { nth: self.ids, bytes: self.bytes, tick_millis: self.frame_tick_millis, sequence: self.sequence };
+        let before = self.last.insert(id, seen);
+        self.order.push_back((id, seen));
+        before.is_some_and(|it| {
+            let age = seen.tick_millis.saturating_sub(it.tick_millis);
+            age <= self.reach.window_millis && self.is_near(it)
+        })
+    }
+
+    /// Whether it is in reach of what comes next, time apart.
+    fn is_near(&self, seen: Seen) -> bool {
+        self.ids - seen.nth <= self.reach.ids_max && self.bytes - seen.bytes <= self.reach.bytes_max
+    }
+
+    /// Forgets what is out of reach for good.
+    fn forget(&mut self, tick_millis: u64) {
+        while let Some((id, seen)) = self.order.front().copied() {
+            let is_old = tick_millis.saturating_sub(seen.tick_millis) > self.reach.window_millis + SLACK_MILLIS;
+            if self.is_near(seen) && !is_old {
+                return;
+            }
+            self.order.pop_front();
+            if self.last.get(&id).is_some_and(|it| it.nth == seen.nth) {
+                self.last.remove(&id);
+            }
+        }
+    }
+}

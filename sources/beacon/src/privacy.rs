@@ -1,0 +1,194 @@
+//! What is not to be known about visitors.
+//!
+//! What the head of a request decides happens before anything is written; what needs the body happens before anything
+//! leaves the spool, refused events included.
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::proxies::truncated;
+
+/// What is not kept of visitors.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Privacy {
+    /// What becomes of requests with `Sec-GPC: 1`, by which visitors forbid that data about them is sold or shared. By
+    /// default `"strip"`: they are kept without the address and the user agent, and without the fields `client`, `device`,
+    /// `host`, `related`, `source`, `user` and `user_agent`. `"refuse"`: they are answered, and nothing is kept.
+    /// `"ignore"`: they are kept as others are.
+    #[serde(default)]
+    pub gpc: Wish,
+    /// The same for `DNT: 1`. By default `"ignore"`, since it was never agreed upon what it means.
+    #[serde(default = "Wish::ignored")]
+    pub dnt: Wish,
+    /// What is kept of the client's address. By default `"keep"`: all, in `client.ip`. `"truncate"`: the first 24 bits of an
+    /// IPv4 and the first 48 of an IPv6 address. `"hash"`: 32 hexadecimal digits in `client.address`, by which visits of one
+    /// day can be told apart, and which nobody can undo when the day is over. `"remove"`: nothing.
+    #[serde(default)]
+    pub address: AddressKept,
+    /// The parameters that are kept in the queries of `url.full`, `url.original`, `url.query` and `http.request.referrer`,
+    /// such as `["utm_source"]`. By default all.
+    pub query_parameters: Option<Vec<String>>,
+    /// Fields that are removed, with all that lies below them, such as `["user", "http.request.body"]`. By default none.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
+/// What is done if a visitor has a wish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// Nothing is kept.
+    Refuse,
+    /// What tells who it is is not kept.
+    #[default]
+    Strip,
+    /// Everything is kept.
+    Ignore,
+}
+
+impl Wish {
+    fn ignored() -> Self {
+        Self::Ignore
+    }
+}
+
+/// What is kept of an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressKept {
+    /// All of it.
+    #[default]
+    Keep,
+    /// The network.
+    Truncate,
+    /// A hash with a salt of the day.
+    Hash,
+    /// Nothing.
+    Remove,
+}
+
+/// The fields that tell who a visitor is.
+pub const STRIPPED: [&str; 7] = ["client", "device", "host", "related", "source", "user", "user_agent"];
+
+/// A wish that is not ignored, and which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wished {
+    Nothing,
+    Strip,
+    RefuseGpc,
+    RefuseDnt,
+}
+
+impl Privacy {
+    /// What the head of a request asks for.
+    pub fn wished(&self, headers: &HeaderMap) -> Wished {
+        let asks = |name: &str| headers.get(name).is_some_and(|it| it.as_bytes() == b"1");
+        let gpc = if asks("sec-gpc") { self.gpc } else { Wish::Ignore };
+        let dnt = if asks("dnt") { self.dnt } else { Wish::Ignore };
+        match (gpc, dnt) {
+            (Wish::Refuse, _) => Wished::RefuseGpc,
+            (_, Wish::Refuse) => Wished::RefuseDnt,
+            (Wish::Ignore, Wish::Ignore) => Wished::Nothing,
+            (Wish::Strip, _) | (_, Wish::Strip) => Wished::Strip,
+        }
+    }
+}
+
+/// Addresses as they are kept.
+pub struct Addresses {
+    kept: AddressKept,
+    salts: Salts,
+}
+
+impl Addresses {
+    /// `directory` holds the salt of the day, so that a restart does not make new visitors of old ones.
+    pub fn new(kept: AddressKept, directory: &Path) -> Self {
+        Self { kept, salts: Salts { path: directory.join("salt"), today: Mutex::default() } }
+    }
+
+    /// The address, and whether it is a hash.
+    pub fn kept(&self, address: IpAddr, now_millis: u64) -> io::Result<(Option<String>, bool)> {
+        Ok(match self.kept {
+            AddressKept::Keep => (Some(address.to_string()), false),
+            AddressKept::Truncate => {
+                let bits = if address.is_ipv4() { 24 } else { 48 };
+                (Some(truncated(address, bits).to_string()), false)
+            }
+            AddressKept::Hash => (Some(self.salts.hash(address, now_millis / 86_400_000)?), true),
+            AddressKept::Remove => (None, false),
+        })
+    }
+}
+
+/// A secret for each day, of which only the one of today is there.
+struct Salts {
+    path: PathBuf,
+    today: Mutex<Option<Salt>>,
+}
+
+#[derive(Clone, Copy)]
+struct Salt {
+    day: u64,
+    bytes: [u8; 32],
+}
+
+impl Salts {
+    fn hash(&self, address: IpAddr, day: u64) -> io::Result<String> {
+        let salt = self.of(day)?;
+        let mut hash = Sha256::new();
+        // The salt has a fixed length, so nothing can be appended to what is hashed.
+        hash.update(salt.bytes);
+        match address {
+            IpAddr::V4(it) => hash.update(it.octets()),
+            IpAddr::V6(it) => hash.update(it.octets()),
+        }
+        Ok(hash.finalize()[..16].iter().map(|it| format!("{it:02x}")).collect())
+    }
+
+    fn of(&self, day: u64) -> io::Result<Salt> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(salt) = today.filter(|it| it.day == day) {
+            return Ok(salt);
+        }
+        let salt = match Salt::read(&self.path)?.filter(|it| it.day == day) {
+            Some(salt) => salt,
+            None => {
+                let mut bytes = [0; 32];
+                std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+                let salt = Salt { day, bytes };
+                salt.write(&self.path)?;
+                salt
+            }
+        };
+        *today = Some(salt);
+        Ok(salt)
+    }
+}
+
+impl Salt {
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let day = bytes.first_chunk().map(|it| u64::from_le_bytes(*it));
+        let salt = bytes.get(8..).and_then(|it| it.try_into().ok());
+        // Of a file that was not written to its end there is nothing to be had.
+        Ok(day.zip(salt).map(|(day, bytes)| Self { day, bytes }))
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        file?.write_all(&[&self.day.to_le_bytes()[..], &self.bytes].concat())
+    }
+}

@@ -1,0 +1,139 @@
+//! Where a request comes from, if proxies stand in between.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Addresses with a common beginning, such as `10.0.0.0/8`; or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is not a network: write it as \"10.0.0.0/8\", \"2001:db8::/32\" or \"192.0.2.7\"");
+        let (address, bits) = text.split_once('/').map_or((text.as_str(), None), |it| (it.0, Some(it.1)));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
+        if bits > most || truncated(address, bits) != address {
+            return Err(wrong());
+        }
+        Ok(Self { address, bits })
+    }
+}
+
+impl Network {
+    /// Whether the address, which is [`plain`], is one of them.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.address.is_ipv4() && truncated(address, self.bits) == self.address
+    }
+}
+
+/// The address with all but its first bits zero.
+pub fn truncated(address: IpAddr, bits: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(it) => {
+            let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
+            IpAddr::V4((u32::from(it) & mask).into())
+        }
+        IpAddr::V6(it) => {
+            let mask = u128::MAX.checked_shl(128 - bits.min(128)).unwrap_or(0);
+            IpAddr::V6((u128::from(it) & mask).into())
+        }
+    }
+}
+
+/// An IPv4 address is one, however it is written.
+pub fn plain(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// A header that says where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressHeader {
+    /// `CloudFront-Viewer-Address`: the address and the port of who has asked CloudFront.
+    CloudfrontViewerAddress,
+    /// `Forwarded`, as RFC 7239 describes it.
+    Forwarded,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+}
+
+/// Who may say where a request comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    pub trusted: Vec<Network>,
+    pub headers: Vec<AddressHeader>,
+}
+
+impl Proxies {
+    /// Whether an address is that of a proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|it| it.holds(address))
+    }
+
+    /// The address of the client. A header counts only if a proxy has sent it; and of a list the last address that is not
+    /// that of a proxy, because everything to the left of it may have been made up.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = plain(peer);
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let found = self.headers.iter().find_map(|header| match header {
+            AddressHeader::CloudfrontViewerAddress => {
+                let (address, _port) = headers.get("cloudfront-viewer-address")?.to_str().ok()?.rsplit_once(':')?;
+                parsed(address)
+            }
+            AddressHeader::Forwarded => self.last_client(elements(headers, "forwarded").map(forwarded_for)),
+            AddressHeader::XForwardedFor => self.last_client(elements(headers, "x-forwarded-for").map(parsed)),
+        });
+        found.unwrap_or(peer)
+    }
+
+    /// From the right: the first one that is not a proxy. What is no address ends the search: it was not a proxy of ours
+    /// that wrote what stands to the left of it.
+    fn last_client(&self, addresses: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
+        let mut reached = None;
+        for address in addresses.rev() {
+            let Some(address) = address else { return reached };
+            if !self.trusts(address) {
+                return Some(address);
+            }
+            reached = Some(address);
+        }
+        reached
+    }
+}
+
+/// The elements of a list that may stand in several lines.
+fn elements<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
+    let lines: Vec<&str> = headers.get_all(name).iter().map(|it| it.to_str().unwrap_or("?")).collect();
+    lines.into_iter().flat_map(|it| it.split(','))
+}
+
+/// The address of `for=` in an element of `Forwarded`.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| parsed(value.trim().trim_matches('"')))?
+    })
+}
+
+/// An address, with or without a port and brackets.
+fn parsed(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bracketed = || text.strip_prefix('[')?.split_once(']')?.0.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let with_port = || text.rsplit_once(':')?.0.parse().ok().filter(IpAddr::is_ipv4);
+    text.parse().ok().or_else(bracketed).or_else(with_port).map(plain)
+}

@@ -1,0 +1,274 @@
+//! What the engine relies on.
+
+use forebay_api::{Partition, Span};
+
+use super::*;
+
+/// Bodies of all kinds: many events, none, copies, refusals, nonsense.
+fn frames() -> Vec<Frame> {
+    let many: Vec<String> = (0..50).map(|it| format!(r#"{{"event.id": "m{it}", "message": "{it}"}}"#)).collect();
+    let bodies = [
+        r#"{"message": "one", "event.id": "1"}"#,
+        r#"[{"event.id": "1"}, {"event.id": "2"}, {"event.duration": "bad"}, {"event.id": "3"}]"#,
+        "[]",
+        r#"{"event.id": "1"}"#,
+        "nonsense",
+        &many.join("\n"),
+        r#"[{"event.id": "m49"}, {"event.id": "4"}]"#,
+    ];
+    bodies.iter().zip(0..).map(|(body, nth)| frame(nth, body)).collect()
+}
+
+/// Scenario: the suite for sources, over several segments, with a damaged frame.
+/// Guarantees: the source resumes from every position, replays any spans, and ends.
+#[tokio::test]
+async fn the_suite() {
+    let mut beacon = beacon(json!({}));
+    beacon.tuning.segment_bytes = Some(600);
+    put(&beacon, frames()).await;
+    forebay_testkit::source(&beacon).await;
+    // The first payload, behind the headers of the segment and the frame.
+    beacon.tuning.disk.as_ref().unwrap().spoil("0000000000000001.spool", |it| it[64 + 24 + 30] ^= 1);
+    forebay_testkit::source(&beacon).await;
+    let reads = read(&beacon).await;
+    let lost = &reads[0].refused[0];
+    assert_eq!((lost.position.to_string().as_str(), lost.payload.len()), ("1:1", 0));
+    assert!(lost.why.starts_with("the requests 1 to 1 of the spool cannot be read"), "{}", lost.why);
+}
+
+/// Scenario: rows are settled one after the other, and the source is asked to let go.
+/// Guarantees: segments are deleted as soon as, and no sooner than, nothing undelivered needs them: neither for its rows nor
+/// to find copies.
+#[tokio::test]
+async fn lets_go() {
+    // So many frames before the next one are needed at least, and are kept at most.
+    for (window, needed, kept) in [("0s", 0, 1), ("1h", 8, 11)] {
+        let keys = json!({ "dedupe": { "window": window, "ids_max": 8 }, "fields": [] });
+        let mut beacon = beacon(keys);
+        // One frame fills a segment.
+        beacon.tuning.segment_bytes = Some(100);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let body = |nth: u64| format!(r#"{{"event.id": "{nth}", "message": "{}"}}"#, "x".repeat(40));
+        let offset = now - 1_795_334_400_000 / 1000;
+        put(&beacon, (0..40).map(|nth| frame(offset.saturating_add(nth / 40), &body(nth)))).await;
+        let disk = beacon.tuning.disk.clone().unwrap();
+        let mut source = beacon.open(Resume::start()).await.unwrap();
+        let mut settler = source.settler().unwrap();
+        let mut partition = None;
+        while let Some(read) = source.next().await.unwrap() {
+            partition = Some(read.span.partition.clone());
+        }
+        let partition = partition.unwrap();
+        let first = || {
+            let reader = forebay_spool::Reader::open(Arc::new(disk.clone()), None).unwrap();
+            reader.unwrap().due()
+        };
+        for settled in [10, 20, 40] {
+            settler.settled(&partition, &Position::sequence(&settled.to_string(), 1).unwrap()).await.unwrap();
+            let gone = async {
+                while first() + kept < settled + 1 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, gone).await.unwrap_or_else(|_| panic!("{window}: {} is kept", first()));
+            assert!(first() + needed <= settled + 1, "{window}: {} is the first that is left", first());
+        }
+    }
+}
+
+/// Scenario: a source takes requests, its process ends, and the next one goes on from what the state says; then the spool
+/// is lost, and another one takes its place.
+/// Guarantees: every event is read once; the new spool is a partition of its own, so that none of its rows are taken for
+/// rows of the old one; and what was to be replayed from the old one is an error, not other rows.
+#[tokio::test]
+async fn a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut beacon = beacon(json!({ "spool": { "directory": directory.path().join("spool") }, "fields": ["message"] }));
+    beacon.tuning.disk = None;
+    let mut served = serve(&mut beacon).await;
+    let body = |nth: u32| format!(r#"{{"message": "{nth}", "event.id": "{nth}"}}"#);
+    for nth in 0..10 {
+        assert_eq!(status(&served.post("", body(nth)).await), "204 No Content");
+    }
+    let mut reads = Vec::new();
+    while reads.iter().map(|it: &Read| it.rows.num_rows()).sum::<usize>() < 10 {
+        reads.push(served.next().await);
+    }
+    let (partition, to) = (reads[0].span.partition.clone(), end(&reads));
+    // One more, which nobody has read; and one that was sent before.
+    assert_eq!(status(&served.post("", body(10)).await), "204 No Content");
+    assert_eq!(status(&served.post("", body(3)).await), "204 No Content");
+    drop(served);
+    beacon.tuning.ends = true;
+    // Connections that were open may take a moment to end.
+    let after = Resume::After([(partition.clone(), to.clone())].into());
+    let reopened = async {
+        loop {
+            match beacon.open(after.clone()).await {
+                Ok(source) => break source,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    drop(tokio::time::timeout(PATIENCE, reopened).await.expect("the spool is let go"));
+    let rest = forebay_testkit::read(&beacon, after).await;
+    let messages: Vec<usize> = rest.iter().map(|it| it.rows.num_rows()).collect();
+    assert_eq!((messages.iter().sum::<usize>(), rest[0].span.from.clone()), (1, to));
+
+    let span = Span::new(partition.clone(), Position::Start, end(&reads));
+    let again = forebay_testkit::read(&beacon, Resume::Replay(vec![span.clone()])).await;
+    assert_eq!(again.iter().map(|it| it.rows.num_rows()).sum::<usize>(), 10);
+
+    std::fs::remove_dir_all(directory.path().join("spool")).unwrap();
+    put_one(&beacon, body(11)).await;
+    let fresh = forebay_testkit::read(&beacon, Resume::After([(partition.clone(), end(&reads))].into())).await;
+    assert_eq!(fresh.len(), 1);
+    assert!(fresh[0].span.partition != partition);
+    let mut replay = beacon.open(Resume::Replay(vec![span])).await.unwrap();
+    let error = replay.next().await.unwrap_err().to_string();
+    assert!(error.contains("is not the spool at"), "{error}");
+}
+
+async fn put_one(beacon: &Beacon, body: String) {
+    let disk = forebay_spool::Directory::open(&beacon.spool.directory).unwrap();
+    let spool = Spool::open(Arc::new(disk), beacon.options(&Default::default())).unwrap();
+    spool.append(frame(1, &body).encode()).await.unwrap();
+}
+
+/// Scenario: the spool gets full while nothing is settled, and then everything is settled.
+/// Guarantees: what does not fit is answered with 503 and a time to wait, health says so, what was answered is read; then the
+/// source takes requests again by itself.
+#[tokio::test]
+async fn full() {
+    let keys = json!({
+        "spool": { "directory": "unused", "bytes_max": "16KiB" },
+        "limits": { "decoded_bytes_max": "1KiB" },
+        "dedupe": { "window": "0s" },
+    });
+    let mut beacon = beacon(keys);
+    let mut served = serve(&mut beacon).await;
+    let body = json!({ "message": "x".repeat(800) }).to_string();
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = served.post("", &body).await;
+        match status(&answer) {
+            "204 No Content" => accepted += 1,
+            _ => break answer,
+        }
+    };
+    assert_eq!(status(&refused), "503 Service Unavailable");
+    assert!(refused.contains("retry-after: 5\n"), "{refused}");
+    assert!(accepted > 10, "{accepted}");
+    let health = "GET /health HTTP/1.1\r\nHost: b\r\n\r\n";
+    assert_eq!(status(&served.send(health).await), "503 Service Unavailable");
+    let mut settler = served.source.settler().unwrap();
+    let mut rows = 0;
+    let mut to: (Option<Partition>, Position) = (None, Position::Start);
+    while rows < accepted {
+        let read = served.next().await;
+        rows += read.rows.num_rows();
+        to = (Some(read.span.partition), read.span.to);
+    }
+    assert_eq!(rows, accepted);
+    settler.settled(&to.0.unwrap(), &to.1).await.unwrap();
+    let again = async {
+        while status(&served.post("", &body).await) != "204 No Content" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("there is room again");
+    assert_eq!(status(&served.send(health).await), "200 OK");
+}
+
+/// Scenario: syncs fail for a while under load.
+/// Guarantees: nothing is answered with 204 that is not read afterwards, nothing that was refused is read, and the source
+/// recovers by itself.
+#[tokio::test]
+async fn a_disk_that_fails() {
+    let mut beacon = beacon(json!({}));
+    let disk = beacon.tuning.disk.clone().unwrap();
+    let served = serve(&mut beacon).await;
+    let mut accepted = 0;
+    for nth in 0..60 {
+        if nth % 20 == 5 {
+            disk.fail_syncs(3);
+        }
+        if status(&served.post("", json!({ "event.id": nth }).to_string()).await) == "204 No Content" {
+            accepted += 1;
+        }
+    }
+    let recovered = async {
+        while status(&served.post("", "{}").await) != "204 No Content" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, recovered).await.expect("it recovers by itself");
+    disk.restart();
+    let reader = forebay_spool::Reader::open(Arc::new(disk), None).unwrap();
+    let mut reader = reader.unwrap();
+    let mut frames = 0;
+    while let Some(entry) = reader.read().unwrap() {
+        assert!(matches!(entry, forebay_spool::Entry::Frame { .. }), "{entry:?}");
+        frames += 1;
+    }
+    assert_eq!(frames, accepted + 1);
+}
+
+/// Scenario: clients post events with ids, and post them again where there was no answer, while the power is cut at some
+/// step; the process starts again, and so on, for some lives and many seeds.
+/// Guarantees: every event that was answered with success is read exactly once, whatever was lost; and nothing is read that
+/// nobody has sent.
+#[tokio::test]
+async fn power_cuts() {
+    const LIVES: u64 = 3;
+    const CLIENTS: usize = 4;
+    for seed in 0..25 {
+        let mut beacon = beacon(json!({ "fields": ["event.id"] }));
+        let disk = SimulatedDisk::new(seed);
+        beacon.tuning.disk = Some(disk.clone());
+        beacon.tuning.segment_bytes = Some(2000);
+        let mut answered = std::collections::BTreeSet::new();
+        let mut next = [0; CLIENTS];
+        for life in 0..LIVES {
+            let served = serve(&mut beacon).await;
+            disk.cut_power_after(10 + seed * 7 % 90 + life);
+            let clients = next.iter_mut().enumerate().map(|(client, next)| {
+                let served = &served;
+                async move {
+                    let mut answered = Vec::new();
+                    for _ in 0..40 {
+                        let id = format!("{client}-{next}");
+                        match status(&served.post("", json!({ "event.id": id }).to_string()).await) {
+                            "204 No Content" => {
+                                answered.push(id);
+                                *next += 1;
+                            }
+                            // It will be sent again in the next life.
+                            _ => break,
+                        }
+                    }
+                    answered
+                }
+            });
+            for ids in futures_util::future::join_all(clients).await {
+                answered.extend(ids);
+            }
+            drop(served);
+            disk.restart();
+        }
+        beacon.tuning.ends = true;
+        let mut found = std::collections::BTreeSet::new();
+        for read in read(&beacon).await {
+            let ids = read.rows.column_by_name("event.id").unwrap();
+            let ids = ids.as_any().downcast_ref::<arrow_array::StringArray>().unwrap();
+            for id in ids.iter().flatten() {
+                assert!(found.insert(id.to_owned()), "seed {seed}: {id} is read twice");
+            }
+        }
+        let lost: Vec<&String> = answered.difference(&found).collect();
+        assert!(lost.is_empty(), "seed {seed}: answered, and lost: {lost:?}");
+        // What was sent last and got no answer may be there.
+        assert!(found.difference(&answered).count() <= CLIENTS, "seed {seed}: {found:?}");
+        assert!(!answered.is_empty(), "seed {seed}: nothing was answered");
+    }
+}

@@ -1,0 +1,185 @@
+//! Functions by themselves.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ::http::HeaderMap;
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::origins::Origin;
+use crate::proxies::{AddressHeader, Network, Proxies};
+use crate::rates::Rates;
+
+/// Scenario: headers of clients and of proxies, true ones and forged ones.
+/// Guarantees: nobody but a trusted proxy can say where a request comes from, and of a list nothing counts that stands to the
+/// left of what a client may have written.
+#[test]
+fn whose_address() {
+    let cases: &[(&str, &str)] = &[
+        ("203.0.113.5", "x-forwarded-for: 1.1.1.1"),
+        ("10.0.0.1", ""),
+        ("10.0.0.1", "x-forwarded-for: 192.0.2.7"),
+        ("::ffff:10.0.0.1", "x-forwarded-for: 192.0.2.7"),
+        ("10.0.0.1", "x-forwarded-for: 1.1.1.1, 192.0.2.7"),
+        ("10.0.0.1", "x-forwarded-for: 1.1.1.1, 192.0.2.7, 10.0.0.9"),
+        ("10.0.0.1", "x-forwarded-for: 1.1.1.1\nx-forwarded-for: 192.0.2.7, 10.0.0.9"),
+        ("10.0.0.1", "x-forwarded-for: 10.0.0.8, 10.0.0.9"),
+        ("10.0.0.1", "x-forwarded-for: 1.1.1.1, nonsense, 10.0.0.9"),
+        ("10.0.0.1", "x-forwarded-for: nonsense"),
+        ("10.0.0.1", "x-forwarded-for: 192.0.2.7:4711"),
+        ("10.0.0.1", "x-forwarded-for: [2001:db8::7]:4711"),
+        ("10.0.0.1", "x-forwarded-for: 2001:db8::7"),
+        ("10.0.0.1", "forwarded: for=1.1.1.1, for=192.0.2.7;proto=https;by=10.0.0.1"),
+        ("10.0.0.1", "forwarded: for=\"[2001:db8::7]:4711\""),
+        ("10.0.0.1", "forwarded: for=_hidden"),
+        ("10.0.0.1", "forwarded: for=_hidden\nx-forwarded-for: 192.0.2.7"),
+        ("10.0.0.1", "cloudfront-viewer-address: 192.0.2.7:46532\nx-forwarded-for: 1.1.1.1"),
+        ("10.0.0.1", "cloudfront-viewer-address: 2001:db8::7:46532"),
+        ("203.0.113.5", "cloudfront-viewer-address: 192.0.2.7:46532"),
+    ];
+    let headers = vec![AddressHeader::CloudfrontViewerAddress, AddressHeader::Forwarded, AddressHeader::XForwardedFor];
+    let proxies = Proxies { trusted: vec![Network::try_from("10.0.0.0/8".to_owned()).unwrap()], headers };
+    let mut text = String::new();
+    for (peer, lines) in cases {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.lines().filter_map(|it| it.split_once(": ")) {
+            headers.append(::http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let client = proxies.client(peer.parse().unwrap(), &headers);
+        text += &format!("{client:15} <- {peer}, {}\n", lines.replace('\n', ", "));
+    }
+    expect![[r#"
+        203.0.113.5     <- 203.0.113.5, x-forwarded-for: 1.1.1.1
+        10.0.0.1        <- 10.0.0.1, 
+        192.0.2.7       <- 10.0.0.1, x-forwarded-for: 192.0.2.7
+        192.0.2.7       <- ::ffff:10.0.0.1, x-forwarded-for: 192.0.2.7
+        192.0.2.7       <- 10.0.0.1, x-forwarded-for: 1.1.1.1, 192.0.2.7
+        192.0.2.7       <- 10.0.0.1, x-forwarded-for: 1.1.1.1, 192.0.2.7, 10.0.0.9
+        192.0.2.7       <- 10.0.0.1, x-forwarded-for: 1.1.1.1, x-forwarded-for: 192.0.2.7, 10.0.0.9
+        10.0.0.8        <- 10.0.0.1, x-forwarded-for: 10.0.0.8, 10.0.0.9
+        10.0.0.9        <- 10.0.0.1, x-forwarded-for: 1.1.1.1, nonsense, 10.0.0.9
+        10.0.0.1        <- 10.0.0.1, x-forwarded-for: nonsense
+        192.0.2.7       <- 10.0.0.1, x-forwarded-for: 192.0.2.7:4711
+        2001:db8::7     <- 10.0.0.1, x-forwarded-for: [2001:db8::7]:4711
+        2001:db8::7     <- 10.0.0.1, x-forwarded-for: 2001:db8::7
+        192.0.2.7       <- 10.0.0.1, forwarded: for=1.1.1.1, for=192.0.2.7;proto=https;by=10.0.0.1
+        2001:db8::7     <- 10.0.0.1, forwarded: for="[2001:db8::7]:4711"
+        10.0.0.1        <- 10.0.0.1, forwarded: for=_hidden
+        192.0.2.7       <- 10.0.0.1, forwarded: for=_hidden, x-forwarded-for: 192.0.2.7
+        192.0.2.7       <- 10.0.0.1, cloudfront-viewer-address: 192.0.2.7:46532, x-forwarded-for: 1.1.1.1
+        2001:db8::7     <- 10.0.0.1, cloudfront-viewer-address: 2001:db8::7:46532
+        203.0.113.5     <- 203.0.113.5, cloudfront-viewer-address: 192.0.2.7:46532
+    "#]]
+    .assert_eq(&text);
+}
+
+fn check<T: TryFrom<String, Error = String>>(texts: &[&str], expected: Expect) {
+    let verdict = |it: &&str| match T::try_from((*it).to_owned()) {
+        Ok(_) => format!("{it}: good\n"),
+        Err(error) => format!("{error}\n"),
+    };
+    expected.assert_eq(&texts.iter().map(verdict).collect::<String>());
+}
+
+/// Scenario: networks and origins as people may write them.
+/// Guarantees: what could not match is an error that says how to write it.
+#[test]
+fn networks_and_origins() {
+    let networks = [
+        "10.0.0.0/8",
+        "0.0.0.0/0",
+        "::/0",
+        "192.0.2.7",
+        "2001:db8::/32",
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "ten",
+        "10.0.0.0/",
+    ];
+    check::<Network>(
+        &networks,
+        expect![[r#"
+        10.0.0.0/8: good
+        0.0.0.0/0: good
+        ::/0: good
+        192.0.2.7: good
+        2001:db8::/32: good
+        `10.0.0.1/8` is not a network: write it as "10.0.0.0/8", "2001:db8::/32" or "192.0.2.7"
+        `10.0.0.0/33` is not a network: write it as "10.0.0.0/8", "2001:db8::/32" or "192.0.2.7"
+        `ten` is not a network: write it as "10.0.0.0/8", "2001:db8::/32" or "192.0.2.7"
+        `10.0.0.0/` is not a network: write it as "10.0.0.0/8", "2001:db8::/32" or "192.0.2.7"
+    "#]],
+    );
+    let origins = [
+        "https://e.com",
+        "http://localhost:8080",
+        "https://*.e.com",
+        "*",
+        "e.com",
+        "https://e.com/",
+        "https://*",
+        "ftp://e.com",
+        "https://e.com:*",
+    ];
+    check::<Origin>(
+        &origins,
+        expect![[r#"
+        https://e.com: good
+        http://localhost:8080: good
+        https://*.e.com: good
+        `*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        `e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        `https://e.com/` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        `https://*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        `ftp://e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        `https://e.com:*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+    "#]],
+    );
+    let all: Network = Network::try_from("0.0.0.0/0".to_owned()).unwrap();
+    assert!(all.holds("192.0.2.1".parse().unwrap()) && !all.holds("2001:db8::1".parse().unwrap()));
+}
+
+/// Scenario: requests of many addresses in and after a second.
+/// Guarantees: each has a bucket of its own that fills up with time; however many there are, only so many are remembered.
+#[test]
+fn buckets() {
+    let rates = Rates::new(2);
+    let start = Instant::now();
+    let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    let at = |millis| start + Duration::from_millis(millis);
+    let taken = [
+        (one, 0),
+        (one, 0),
+        (one, 0),
+        (other, 0),
+        (one, 400),
+        (one, 600),
+        (one, 600),
+        (one, 5000),
+        (one, 5000),
+        (one, 5000),
+    ];
+    let taken: Vec<bool> = taken.into_iter().map(|(who, millis)| rates.take(who, at(millis))).collect();
+    assert_eq!(taken, [true, true, false, true, false, true, false, true, true, false]);
+    for nth in 0..200_000_u32 {
+        assert!(rates.take(std::net::Ipv4Addr::from(nth).into(), at(6000)));
+    }
+}
+
+/// Scenario: a frame with everything and one with nothing, and every beginning of them.
+/// Guarantees: what was encoded is decoded; half a frame is none, and nothing panics.
+#[test]
+fn frames() {
+    let full =
+        Frame { is_stripped: true, is_hashed: true, referrer: Some("https://e.com/ö".to_owned()), ..frame(1, "{}") };
+    let empty = Frame { address: None, user_agent: None, kind: Kind::Form, ..frame(2, "") };
+    for frame in [full, empty] {
+        let bytes = frame.encode();
+        assert_eq!(Frame::decode(&bytes), Some(frame.clone()));
+        let head = bytes.len() - frame.body.len();
+        for end in 0..head {
+            assert_eq!(Frame::decode(&bytes.slice(..end)), None);
+        }
+    }
+}
