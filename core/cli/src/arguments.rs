@@ -70,6 +70,9 @@ Then write as the first line of the pipeline: #:schema ./pipeline.schema.json")]
     /// Draw a pipeline.
     #[command(after_help = "Example: forebay graph --format dot | dot -Tsvg > pipeline.svg")]
     Graph(Graph),
+    /// Look at what a source has taken and keeps on disk, or mend it.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Print the statements that make tables of what the sinks deliver.
     #[command(after_help = "Example: forebay ddl --sink lake --dialect athena")]
     Ddl(Ddl),
@@ -172,6 +175,28 @@ pub struct Ddl {
     /// The kind of SQL.
     #[arg(long, default_value = "duckdb")]
     pub dialect: DialectName,
+}
+
+/// What to do with a spool.
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// Look at every frame of a spool, changing nothing. The exit code is 1 if something is damaged.
+    #[command(after_help = "Example: forebay spool inspect ./data/web/spool")]
+    Inspect(Spool),
+    /// Write damaged segments anew with their whole frames, so that nothing stumbles over the damage. What is damaged is
+    /// kept beside them. The pipeline must not run.
+    #[command(after_help = "Example: forebay spool repair ./data/web/spool")]
+    Repair(Spool),
+}
+
+/// Arguments of `spool`.
+#[derive(Debug, Args)]
+pub struct Spool {
+    /// The directory of the spool.
+    pub directory: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A language for graphs.

@@ -3,7 +3,8 @@
 //! - [`components()`]: the list of components. A program of your own adds its lines, and calls [`main`].
 //! - [`arguments`]: the command line.
 //! - [`file`](mod@file): a file into a plan, with what the program's environment knows.
-//! - [`check`], [`run`](mod@run), [`replay`](mod@replay), [`graph`], [`ddl`], [`pages`]: the commands.
+//! - [`check`], [`run`](mod@run), [`replay`](mod@replay), [`graph`], [`ddl`],
+//!   [`spool`](mod@spool), [`pages`]: the commands.
 //! - [`terminal`]: the one place that writes to standard output and standard error.
 //!
 //! Exit codes: 0 good, 1 the world is wrong, 2 the file or the command line is wrong.
@@ -20,6 +21,7 @@ mod pages;
 mod progress;
 mod replay;
 mod run;
+mod spool;
 mod summary;
 mod terminal;
 #[cfg(test)]
@@ -53,6 +55,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Components(it) => pages::components(&registry, &it),
         Command::Schema => pages::schema(&registry),
         Command::Graph(it) => graph::graph(&registry, environment, &it),
+        Command::Spool(it) => spool::spool(&it),
         Command::Ddl(it) => ddl::ddl(&registry, environment, &it),
     };
     done.unwrap_or_else(Failure::report)

@@ -68,6 +68,8 @@
 
 mod fakes;
 pub mod oracle;
+#[cfg(feature = "services")]
+pub mod proof;
 mod rows;
 #[cfg(feature = "services")]
 pub mod services;

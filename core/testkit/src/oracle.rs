@@ -24,10 +24,10 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 /// What takes a line of [`Oracle::line`] apart, in the syntax of the `regex` transform.
-pub const PATTERN: &str = r"^(?<id>\d+)\t(?<at>\d+)\t(?<host>[^\t]*)\t(?<path>[^\t]*)\t(?<status>\d+)\t(?<bytes>\d+)\t(?<seal>[0-9a-f]*)$";
+pub const PATTERN: &str = r"^(?<id>\d+)\t(?<moment>\d+)\t(?<host>[^\t]*)\t(?<path>[^\t]*)\t(?<status>\d+)\t(?<bytes>\d+)\t(?<seal>[0-9a-f]*)$";
 
 /// The types of its groups, as the transform has them in the file.
-pub const TYPES: &str = r#"{ id = "u64", at = "timestamp:epoch_ms", status = "u16", bytes = "u64" }"#;
+pub const TYPES: &str = r#"{ id = "u64", moment = "timestamp:epoch_ms", status = "u16", bytes = "u64" }"#;
 
 /// So many ids of each kind of fault are named.
 const NAMED: usize = 8;
@@ -175,10 +175,12 @@ impl Judge<'_> {
         let id = line.split('\t').next().and_then(|it| it.parse::<u64>().ok());
         let known = id.filter(|it| *it < self.oracle.claimed && (self.due)(*it));
         let Some(id) = known else {
+            self.verdict.show(line);
             // No id at all: it is named by the largest number there is.
             return self.verdict.unexpected.add(id.unwrap_or(u64::MAX));
         };
         if self.oracle.line(id) != line {
+            self.verdict.show(line);
             self.verdict.corrupted.add(id);
         } else if !self.delivered.insert(id) {
             self.verdict.duplicated.add(id);
@@ -258,9 +260,17 @@ pub struct Verdict {
     pub unexpected: Fault,
     /// Rows that are not what their id and the seed make.
     pub corrupted: Fault,
+    /// Some rows that are unexpected or corrupted, as they are.
+    pub shown: Vec<String>,
 }
 
 impl Verdict {
+    fn show(&mut self, line: &str) {
+        if self.shown.len() < NAMED {
+            self.shown.push(line.to_owned());
+        }
+    }
+
     /// Whether there is no fault.
     pub fn is_good(&self) -> bool {
         [&self.lost, &self.duplicated, &self.unexpected, &self.corrupted].iter().all(|it| it.count == 0)
@@ -281,6 +291,6 @@ impl fmt::Display for Verdict {
             f.write_str(", ")?;
             fault.write(f, name)?;
         }
-        Ok(())
+        self.shown.iter().try_for_each(|it| write!(f, "\n  {it:?}"))
     }
 }

@@ -11,9 +11,11 @@
 //! - [`FirehoseServer`]: Data Firehose as its writers see it, in this process.
 //! - [`Ministack`]: S3 and SQS with notifications from one to the other.
 //! - [`ClickHouse`]: a whole ClickHouse over HTTP, with users and a directory that outlives crashes.
+//! - [`Chromium`]: a real browser.
 //! - [`FaultProxy`]: stands before an HTTP server and loses answers, cuts bodies, resets, delays, refuses.
 //! - [`python()`], [`spark()`]: interpreters with packages.
 
+mod chromium;
 mod clickhouse;
 mod dynamodb;
 mod fault;
@@ -27,6 +29,7 @@ mod python;
 mod s3;
 mod thread;
 
+pub use chromium::{Chromium, Page};
 pub use clickhouse::ClickHouse;
 pub use dynamodb::DynamoDb;
 pub use fault::{Fault, Rule, Seen};

@@ -164,17 +164,18 @@ impl ClickHouse {
     pub fn each_line(&self, sql: &str, mut each: impl FnMut(&str)) {
         let mut lines = || -> std::io::Result<()> {
             let mut answer = BufReader::with_capacity(1 << 20, self.send("/", sql)?);
-            let mut line = String::new();
-            answer.read_line(&mut line)?;
-            assert_eq!(line.split(' ').nth(1), Some("200"), "{sql}: {line}");
+            let mut line = Vec::new();
+            answer.read_until(b'\n', &mut line)?;
+            let status = String::from_utf8_lossy(&line).into_owned();
+            assert_eq!(status.split(' ').nth(1), Some("200"), "{sql}: {status}");
             let mut is_body = false;
             line.clear();
-            while answer.read_line(&mut line)? > 0 {
-                let text = line.strip_suffix('\n').unwrap_or(&line);
+            while answer.read_until(b'\n', &mut line)? > 0 {
+                let text = line.strip_suffix(b"\n").unwrap_or(&line);
                 if is_body {
-                    each(text);
+                    each(&String::from_utf8_lossy(text));
                 }
-                is_body |= text == "\r";
+                is_body |= text == b"\r";
                 line.clear();
             }
             Ok(())

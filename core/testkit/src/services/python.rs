@@ -65,7 +65,7 @@ fn java() -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|it| it.stdout.trim_ascii() == b"0")
 }
 

@@ -1,0 +1,82 @@
+//! `forebay spool`: what lies in the spool of a source, and mending it.
+
+use std::process::ExitCode;
+
+use forebay_spool::{Directory, Inspection, SegmentInspection, inspect, repair};
+use serde_json::{Value as Json, json};
+
+use crate::arguments::{Spool, SpoolCommand};
+use crate::terminal::{self, Failure};
+
+/// Looks at a spool, or repairs it. The code is 1 if it is damaged and was only looked at.
+pub fn spool(command: &SpoolCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SpoolCommand::Inspect(it) => {
+            let found = inspect(&directory(it)?).map_err(|error| cannot(it, "inspected", &error))?;
+            let whole = found.segments.iter().all(SegmentInspection::is_whole);
+            terminal::out(&if it.json { format!("{:#}\n", as_json(&found)) } else { text(&found) });
+            Ok(ExitCode::from(u8::from(!whole)))
+        }
+        SpoolCommand::Repair(it) => {
+            let done = repair(&directory(it)?).map_err(|error| cannot(it, "repaired", &error))?;
+            terminal::out(&match (it.json, done.rewritten.as_slice()) {
+                (true, names) => format!("{}\n", json!({ "rewritten": names })),
+                (false, []) => "nothing is damaged; a torn tail is cut off at the next start\n".to_owned(),
+                (false, names) => names
+                    .iter()
+                    .map(|it| format!("{it}: written anew with its whole frames; as it was: {it}.damaged\n"))
+                    .collect(),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The directory, which must be there: opening one would make it.
+fn directory(arguments: &Spool) -> Result<Directory, Failure> {
+    let path = &arguments.directory;
+    if !path.is_dir() {
+        return Err(Failure::world(format!("there is no directory `{}`", path.display()))
+            .hint("name the one that stands in the file, under `spool`"));
+    }
+    Directory::open(path).map_err(|error| cannot(arguments, "opened", &error))
+}
+
+fn cannot(arguments: &Spool, what: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::world(format!("the spool `{}` could not be {what}", arguments.directory.display())).cause(error)
+}
+
+fn text(found: &Inspection) -> String {
+    if found.segments.is_empty() {
+        return "no segments: nothing waits here\n".to_owned();
+    }
+    let mut text = format!("{:<24} {:>12} {:>8} {:>12}  frames from and to\n", "segment", "bytes", "frames", "payload");
+    for it in &found.segments {
+        let sequences = it.sequences.map_or_else(|| "-".to_owned(), |(first, last)| format!("{first} to {last}"));
+        let SegmentInspection { name, bytes, frames, payload_bytes, .. } = it;
+        text.push_str(&format!("{name:<24} {bytes:>12} {frames:>8} {payload_bytes:>12}  {sequences}\n"));
+        if it.created_millis.is_none() {
+            text.push_str("  its header is damaged\n");
+        }
+        for (from, to) in &it.damaged {
+            text.push_str(&format!("  damaged: bytes {from} to {to}\n"));
+        }
+        if it.torn_bytes > 0 {
+            text.push_str(&format!("  torn: the last {} bytes; the next start cuts them off\n", it.torn_bytes));
+        }
+    }
+    text
+}
+
+fn as_json(found: &Inspection) -> Json {
+    let segment = |it: &SegmentInspection| {
+        json!({
+            "name": it.name, "bytes": it.bytes, "created_millis": it.created_millis, "sequences": it.sequences,
+            "frames": it.frames, "payload_bytes": it.payload_bytes, "damaged": it.damaged, "torn_bytes": it.torn_bytes,
+        })
+    };
+    json!({
+        "spool": found.spool.map(|it| format!("{it:016x}")),
+        "segments": found.segments.iter().map(segment).collect::<Json>(),
+    })
+}
