@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::SystemTime;
 
+use forebay_testkit::oracle;
+
 /// What the Python side needs, at exactly these versions: two readers of Parquet that share no code with ours.
 const REQUIREMENTS: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "pytz==2026.6"];
 
@@ -98,26 +100,26 @@ pub fn signal(child: &Child, name: &str) {
     succeed(Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()));
 }
 
+/// A new seed, which is printed, or the one in `SEED`.
+pub fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().map(|it| it.parse().expect("SEED is a number"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seed = given.unwrap_or(now.as_nanos() as u64 % 1_000_000);
+    println!("SEED={seed}");
+    seed
+}
+
 /// Random numbers that can be had again: the seed is printed, and `SEED` sets it.
-pub struct Random(u64);
+pub struct Random(oracle::Random);
 
 impl Random {
     /// A new seed, or the one in `SEED`.
     pub fn new() -> Self {
-        let given = std::env::var("SEED").ok().map(|it| it.parse().expect("SEED is a number"));
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let seed = given.unwrap_or(now.as_nanos() as u64 % 1_000_000);
-        println!("SEED={seed}");
-        Self(seed)
+        Self(oracle::Random::new(seed()))
     }
 
-    /// A number from 0 to 1, by SplitMix64 (Steele, Lea and Flood, 2014).
+    /// A number from 0 to 1.
     pub fn fraction(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+        self.0.fraction()
     }
 }

@@ -128,7 +128,7 @@ fn refused_rows_come_back_once() {
           "version": "c899bacb12197f04"
         }"#]]
     .assert_eq(&serde_json::to_string_pretty(one).unwrap());
-    assert!(!dir.join(".forebay/orders/replay").exists(), "{:?}", files(&dir.join(".forebay")));
+    assert!(!dir.join(".forebay/orders/replay").try_exists().unwrap(), "{:?}", files(&dir.join(".forebay")));
 }
 
 /// Scenario: letters of another pipeline and of nodes that are not in the file; a file without dead letters; a replay of

@@ -164,6 +164,11 @@ fn answer<'a>(raw: &'a HttpResponse, code: Option<&'a str>, message: Option<&'a 
 /// ``doing: `NoSuchKey`: The specified key does not exist (status 404, request `4442587FB7D0A2F9`); hint``
 fn answered(doing: &str, answer: &Answer<'_>, unreadable: Option<&str>) -> Trouble {
     let (next, hint) = by_answer(answer);
+    let next = match next {
+        // A status alone is too little to give up for, if there was a reason that did not arrive.
+        Next::Wrong if unreadable.is_some() && answer.region.is_none() => Next::Retry,
+        next => next,
+    };
     let mut text = doing.to_owned();
     if let Some(code) = answer.code {
         text += &format!(": `{code}`");

@@ -41,12 +41,31 @@ pub(crate) fn find_shared(
             claims.push(Claim { resource, by: format!("{} `{}`", node.kind, node.name.get_ref()), place });
         }
     }
+    find_beyond_this_process(nodes, &claims, problems);
     claims.sort_by_key(|it| it.place.start);
     for (index, claim) in claims.iter().enumerate() {
         if let Some(earlier) = claims[..index].iter().find(|it| it.resource == claim.resource) {
             let title = format!("{} is used by {} already", quoted(&claim.resource), earlier.by);
             problems.push(Problem::new(claim.place.clone(), title).help(format!("give {} another one", claim.by)));
         }
+    }
+}
+
+/// Reports directories of sinks if several processes share the partitions of a source: what one of them has begun to
+/// write, another one finishes, or takes for its own.
+fn find_beyond_this_process(nodes: &[Node<'_>], claims: &[Claim], problems: &mut Vec<Problem>) {
+    let shares = |it: &&Node<'_>| matches!(&it.config, Some(NodeConfig::Source(source)) if source.is_shared());
+    let Some(source) = nodes.iter().filter(|it| it.certain).find(shares) else { return };
+    // A bucket is a place for many.
+    let is_local = |it: &Resource| matches!(it, Resource::Directory(path) if !path.starts_with("s3:"));
+    let sink = |claim: &&Claim| is_local(&claim.resource) && claim.by.starts_with("sink ");
+    for claim in claims.iter().filter(sink) {
+        let title = format!(
+            "{} is for one process, and several share source `{}`",
+            quoted(&claim.resource),
+            source.name.get_ref()
+        );
+        problems.push(Problem::new(claim.place.clone(), title).help("write to a bucket: `s3://bucket/prefix`"));
     }
 }
 

@@ -200,6 +200,8 @@ fn what_is_said() {
         answer("404 -"),
         answer("400 - x-amz-bucket-region=eu-west-1"),
         Failure::response_error("unexpected end of input", raw(200, &[])),
+        Failure::response_error("unexpected end of input", raw(400, &[request])),
+        Failure::response_error("unexpected end of input", raw(301, &[west])),
         Failure::timeout_error("no answer within 30s"),
         Failure::dispatch_failure(io(io::ErrorKind::ConnectionRefused, "Connection refused (os error 111)")),
         Failure::dispatch_failure(ConnectorError::timeout("connect timed out after 5s".into())),
@@ -233,6 +235,8 @@ fn what_is_said() {
         wait: reading `s3://logs/a.gz`: refused without a reason (status 404); is `endpoint` the address of the service?
         wrong: reading `s3://logs/a.gz`: refused without a reason (status 400); the bucket is in `eu-west-1`: set `region = "eu-west-1"`
         retry: reading `s3://logs/a.gz`: the answer cannot be read: unexpected end of input (status 200)
+        retry: reading `s3://logs/a.gz`: the answer cannot be read: unexpected end of input (status 400, request `4442587FB7D0A2F9`)
+        wrong: reading `s3://logs/a.gz`: the answer cannot be read: unexpected end of input (status 301); the bucket is in `eu-west-1`: set `region = "eu-west-1"`
         retry: reading `s3://logs/a.gz`: no answer: no answer within 30s
         retry: reading `s3://logs/a.gz`: no answer: Connection refused (os error 111)
         retry: reading `s3://logs/a.gz`: no answer: connect timed out after 5s
