@@ -5,7 +5,7 @@
 //! - [`Pipeline`], [`Place`]: the file and the directory where it lies, and the processes of the program that run it.
 //! - [`judge_clickhouse`], [`judge_parquet`], [`judge_letters`]: what came out, by readers that share no code with the
 //!   program.
-//! - [`killed`]: all of them together; `kill -9` at random moments. The tests of the program run a short form, and
+//! - [`killed()`]: all of them together; `kill -9` at random moments. The tests of the program run a short form, and
 //!   `forebay-bench proof` runs the long one.
 //!
 //! Whatever fails panics: it is a test's own doing.

@@ -94,11 +94,9 @@ fn play(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             return Err(format!("forebay has ended with {status}").into());
         }
         let is_over = begun.elapsed().as_secs() >= arguments.seconds;
-        if !is_over {
-            if let Some(records) = visitors.come() {
-                kinesis.put_directly(STREAM, records);
-                latency.put(visitors.count());
-            }
+        if !is_over && let Some(records) = visitors.come() {
+            kinesis.put_directly(STREAM, records);
+            latency.put(visitors.count());
         }
         // The table is not there before the first rows are.
         let count = clickhouse.ask(&format!("SELECT count() FROM {DATABASE}.requests"));
