@@ -27,15 +27,16 @@ fn examples_pass_the_check() {
 }
 
 /// Scenario: every example is run twice over the example data of the repository, from a directory of its own: those that
-/// need servers in their environment `dev`, if they have one.
+/// need servers, or are some, in their environment `dev`, if they have one.
 /// Guarantees: each delivers most of what it reads, keeps what it refuses, and finds nothing new the second time.
 #[test]
 fn examples_deliver() {
     let mut ran = 0;
     for pipeline in pipelines() {
         let text = fs::read_to_string(&pipeline).unwrap();
-        let needs_servers = text.contains("s3://") || text.contains("type = \"kinesis\"");
-        let environment: &[&str] = match (needs_servers, text.contains("[env.dev.sources.")) {
+        let has = |it: &str| text.contains(it);
+        let needs_servers = has("s3://") || has("type = \"kinesis\"") || has("type = \"beacon\"");
+        let environment: &[&str] = match (needs_servers, has("[env.dev.sources.")) {
             (false, _) => &[],
             (true, true) => &["--env", "dev"],
             (true, false) => continue,

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "what a test helper cannot do fails the test")]
 
+mod beacon;
+mod browser;
 mod bucket;
 mod drain;
 mod examples;
 mod harness;
 mod kill;
+mod pace;
+mod proof;
 mod quickstart;
 mod replay;
 mod spark;
