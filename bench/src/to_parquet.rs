@@ -68,10 +68,29 @@ pub fn cores(settings: &Settings) -> Outcome {
         job.command.splice(0..0, ["taskset".into(), "--cpu-list".into(), cores.into()]);
         Ok(job)
     };
-    let mut jobs = vec![on("one core", "0")?, on("two cores", "0,1")?];
+    // What the machine gives: the loop by hand, alone and beside a copy of itself, with nothing in common.
+    let this = std::env::current_exe()?.display().to_string();
+    let hand = |name, cores: &[&str]| {
+        let copy = |core: &&str| {
+            let to = home.join(format!("{core}.parquet"));
+            format!("taskset --cpu-list {core} {this} hand {} {}", objects.directory.display(), to.display())
+        };
+        let copies = cores.iter().map(copy).collect::<Vec<_>>().join(" & ");
+        Job::new(name, vec!["sh".into(), "-c".into(), format!("{copies} & wait")], || Ok(()))
+    };
+    let mut jobs = vec![
+        on("one core", "0")?,
+        on("two cores", "0,1")?,
+        hand("by hand, one copy", &["0"]),
+        hand("by hand, two copies", &["0", "1"]),
+    ];
     take_turns(&mut jobs, settings.rounds)?;
     show("gzip objects into Parquet, with regex and ecs", &jobs, objects.rows, objects.bytes);
-    let [one, two] = [&jobs[0], &jobs[1]].map(|it| it.best(|it| it.wall_s));
+    let [one, two, copy, copies] = [0, 1, 2, 3].map(|it: usize| jobs[it].best(|it| it.wall_s));
     println!("two cores are {:.2} times as fast as one", one / two);
+    println!(
+        "two processes that share nothing do {:.2} times as much as one: what the machine gives",
+        2.0 * copy / copies
+    );
     Ok(())
 }
