@@ -2,8 +2,8 @@
 //! to make blocks of them, pack and send them.
 //!
 //! ```text
-//! cargo build --release -p sink-clickhouse --example encode
-//! target/release/examples/encode 5000000 "compression = 'lz4'"
+//! cargo build --release -p sink-clickhouse --example clickhouse_encode
+//! target/release/examples/clickhouse_encode 5000000 "compression = 'lz4'"
 //! ```
 //!
 //! Rows are made before the first is staged, and repeat. Time is the processor's, user and system, of this process: the
