@@ -91,7 +91,7 @@ fn description() {
           source     access  s3       -> 1 column
           transform  end     regex    access -> 2 columns
           sink       lake    parquet  2 columns <- end, exactly once
-          sink       bad     console  8 columns <- end.refused, at least once; stops at a refused row
+          sink       bad     console  9 columns <- end.refused, at least once; stops at a refused row
 
           state         ./.forebay/pipeline
           dead letters  ./refused

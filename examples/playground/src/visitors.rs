@@ -45,15 +45,16 @@ impl Visitors {
         let due = (self.begun.elapsed().as_secs_f64() * self.rate as f64) as u64;
         let lines: Vec<String> = (self.count..due).map(|row| self.line(row)).collect();
         self.count = self.count.max(due);
-        let record = |lines: &[String]| match lines {
-            [line] if self.aggregate == 1 => line.clone().into_bytes(),
-            lines => {
-                let records: Vec<_> = lines.iter().map(|it| ("visitors", None, it.as_bytes())).collect();
-                aggregate(&records)
-            }
+        let record = |(lines, nth): (&[String], u64)| {
+            // All of a record belong to the shard that it is put to, or readers take them for leftovers of another one.
+            let key = nth.to_string();
+            let data = match lines {
+                [line] if self.aggregate == 1 => line.clone().into_bytes(),
+                lines => aggregate(&lines.iter().map(|it| (key.as_str(), None, it.as_bytes())).collect::<Vec<_>>()),
+            };
+            (key, data)
         };
-        let records: Records =
-            lines.chunks(self.aggregate).zip(self.count..).map(|(it, nth)| (nth.to_string(), record(it))).collect();
+        let records: Records = lines.chunks(self.aggregate).zip(self.count..).map(record).collect();
         (!records.is_empty()).then_some(records)
     }
 
