@@ -235,8 +235,16 @@ fn name() -> String {
         // Tests run at the same time, in several processes; the lock ends with the file's scope.
         let lock = File::create(Path::new("/var/lock/forebay-chromium")).expect("a lock file can be made");
         lock.lock().expect("a file can be locked");
-        // A failure shows below.
-        let _ = Command::new("apt-get").args(["install", "-y", "--no-install-recommends", PACKAGE]).output();
+        let install = || {
+            // A failure shows below.
+            let _ = Command::new("apt-get").args(["install", "-y", "--no-install-recommends", PACKAGE]).output();
+            found().is_some()
+        };
+        // The package that the system knows of may be gone for a newer one.
+        if found().is_none() && !install() {
+            let _ = Command::new("apt-get").arg("update").output();
+            install();
+        }
     }
     let wanted = NAMES.join("`, `");
     found()
