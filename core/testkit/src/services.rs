@@ -24,6 +24,7 @@ mod kinesis;
 mod kinesis_local;
 mod ministack;
 mod npm;
+mod program;
 mod proxy;
 mod python;
 mod s3;

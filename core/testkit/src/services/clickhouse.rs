@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::ministack::free_port;
 use super::npm::npm;
+use super::program::free_port;
 
 const PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 const VERSION: &str = "26.7.3-stable.1";
