@@ -18,16 +18,17 @@ const isHidden = () => document.visibilityState == "hidden";
 const page = () => location.href.split("#")[0];
 
 export function start(url, { fields, interval = INTERVAL, views = true, errors = true } = {}) {
-  const isForbidden = navigator.globalPrivacyControl;
+  let isOff = navigator.globalPrivacyControl;
 
   // Lines of JSON that neither a server has confirmed nor the browser has promised to send.
   let waiting = [];
   let failures = 0;
+  let failuresMax = 20; // A quarter of an hour, as long as there was no answer at all.
   let isSending;
   let timer;
 
   const event = (action, more) => {
-    if (isForbidden) return;
+    if (isOff) return;
     const usual = { "@timestamp": new Date(), "event.id": id(), "event.action": action, "url.full": location.href };
     // Half a surrogate pair, as when a text was cut, is not JSON.
     const line = JSON.stringify({ ...usual, ...fields, ...more }, (_, value) => value?.toWellFormed?.() ?? value);
@@ -56,6 +57,7 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
       const body = lines.join("\n");
       const signal = AbortSignal.timeout?.(RETRY_MAX);
       const { status } = await fetch(url, { method: "POST", body, credentials: "omit", keepalive, signal });
+      failuresMax = Infinity;
       // What the server does not want now it will not want later either.
       isDone = status < 500 && status != 408 && status != 429;
     } catch {}
@@ -63,6 +65,11 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
     // It may have been too much to be kept alive.
     if (!isDone && keepalive) return send();
     failures = isDone ? 0 : failures + 1;
+    // A page that may not send gets to see no answer: then it is not sending for ever.
+    if (failures > failuresMax) {
+      isOff = true;
+      waiting = [];
+    }
     if (!isDone) return later();
     waiting = waiting.filter((line) => !lines.includes(line));
     send();
@@ -132,7 +139,7 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
       });
   };
 
-  if (!isForbidden) {
+  if (!isOff) {
     if (views) {
       look();
       if (window.navigation) navigation.addEventListener("currententrychange", navigated);

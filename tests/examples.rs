@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use crate::harness::{copy_all, files, forebay, root, succeed};
 
+/// Those that need servers in each of their environments, and where they are run between such.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("cloudfront-clickhouse.toml", "examples/playground/tests/plays.rs"),
+    ("web-telemetry.toml", "tests/telemetry.rs"),
+];
+
 /// Pipelines of the repository, but for those of a program of their own, which tests them itself.
 fn pipelines() -> Vec<PathBuf> {
     let mut pipelines = files(&root().join("examples"));
@@ -27,7 +33,7 @@ fn examples_pass_the_check() {
 }
 
 /// Scenario: every example is run twice over the example data of the repository, from a directory of its own: those that
-/// need servers, or are some, in their environment `dev`, if they have one.
+/// need servers, or are some, in their environment `dev`, or in a test of their own.
 /// Guarantees: each delivers most of what it reads, keeps what it refuses, and finds nothing new the second time.
 #[test]
 fn examples_deliver() {
@@ -39,7 +45,12 @@ fn examples_deliver() {
         let environment: &[&str] = match (needs_servers, has("[env.dev.sources.")) {
             (false, _) => &[],
             (true, true) => &["--env", "dev"],
-            (true, false) => continue,
+            (true, false) => {
+                let elsewhere = ELSEWHERE.iter().find(|it| pipeline.ends_with(it.0));
+                let (name, test) = elsewhere.unwrap_or_else(|| panic!("{} is run nowhere", pipeline.display()));
+                assert!(fs::read_to_string(root().join(test)).unwrap().contains(name), "{test} does not run {name}");
+                continue;
+            }
         };
         let dir = tempfile::tempdir().unwrap();
         copy_all(&root().join("examples/data"), &dir.path().join("examples/data"));

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "what a test helper cannot do fails the test")]
 
+mod attacks;
 mod beacon;
 mod browser;
 mod bucket;
 mod drain;
 mod examples;
+mod fan_out;
+mod full_disk;
 mod harness;
 mod kill;
 mod pace;
@@ -14,5 +17,6 @@ mod proof;
 mod quickstart;
 mod replay;
 mod spark;
+mod telemetry;
 mod tidy;
 mod wrong;

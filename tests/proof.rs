@@ -1,5 +1,6 @@
 //! From Kinesis to ClickHouse and to Parquet, both at once, under faults: what went in is what came out.
 
+mod churn;
 mod faults;
 mod library;
 mod outages;

@@ -63,16 +63,23 @@ fn who_depends_on_whom() {
         let folder = folder(package);
         let allowed: Vec<&str> = match folder.split_once('/').unwrap_or((&folder, "")) {
             ("core", "api") => vec![],
-            ("core", "spool" | "ecs") => vec![],
-            ("core", "codec" | "state" | "testkit" | "aws") => vec!["forebay-api"],
+            ("core", "ecs") => vec![],
+            ("core", "codec" | "state" | "spool" | "testkit" | "aws") => vec!["forebay-api"],
             ("core", "leases") => vec!["forebay-api", "forebay-aws"],
+            ("core", "listen") => vec!["forebay-api"],
             ("core", "letters") => vec!["forebay-api", "forebay-aws", "forebay-state"],
             ("core", "config") => vec!["forebay-api", "forebay-aws", "forebay-letters"],
             ("core", "engine") => vec!["forebay-api", "forebay-state"],
             ("core", "cli") => names.iter().copied().filter(|it| *it != "shout").collect(),
-            ("sources", _) => {
-                vec!["forebay-api", "forebay-codec", "forebay-aws", "forebay-ecs", "forebay-leases", "forebay-spool"]
-            }
+            ("sources", _) => vec![
+                "forebay-api",
+                "forebay-codec",
+                "forebay-aws",
+                "forebay-ecs",
+                "forebay-leases",
+                "forebay-listen",
+                "forebay-spool",
+            ],
             ("transforms" | "sinks", _) => vec!["forebay-api", "forebay-codec", "forebay-aws", "forebay-ecs"],
             ("examples", "playground") => vec!["forebay-cli", "forebay-codec", "forebay-testkit", "source-demo"],
             ("examples", _) => vec!["forebay-api", "forebay-cli"],

@@ -50,7 +50,16 @@ fn changes(number: u64, shards: u64) -> [Change; 2] {
     let span = |it: u64| Span::new(partition(it), at(number), at(number + 1));
     let id = DeliveryId::derive("bench", "sink", "fingerprint", "source", &span(0));
     let spans = (0..shards).map(|it| SourceSpan { source: "source".into(), span: span(it) }).collect();
-    let pending = Pending { sink: "sink".into(), number, id, fingerprint: "f".into(), spans, rows: 1, settled: false };
+    let pending = Pending {
+        sink: "sink".into(),
+        number,
+        id,
+        fingerprint: "f".into(),
+        spans,
+        rows: 1,
+        intended: None,
+        settled: false,
+    };
     let key = |it: u64| LogKey { sink: "sink".into(), source: "source".into(), partition: partition(it) };
     let advance = (0..shards).map(|it| Advance { key: key(it), from: at(number), to: at(number + 1) }).collect();
     let forget = vec![("sink".to_owned(), number)];

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::Args;
 use forebay_testkit::services::{ACCESS_KEY, ClickHouse, KinesisLimits, KinesisServer, SECRET_KEY, aggregate};
 
-use crate::Outcome;
 use crate::data::{emptied, home, realtime_lines};
 use crate::program::{REGEX, REGEX_AND_ECS, forebay, from_kinesis};
 use crate::report::{Job, show, take_turns};
+use crate::{Outcome, hand_inserts};
 
 #[derive(Args)]
 pub struct Settings {
@@ -27,25 +27,31 @@ const STREAM: &str = "cdn";
 const SHARDS: u32 = 4;
 /// Lines of a record, as the Kinesis Producer Library aggregates them: a hundred kilobytes.
 const AGGREGATED: usize = 100;
+/// The table of the loop written by hand.
+const BY_HAND: &str = "bench_by_hand";
 
-/// The program from Kinesis into nothing and into ClickHouse; then what the server took for a row, beside the same rows
-/// as `JSONEachRow`, which is what Vector sends.
+/// The loop written by hand; the program from Kinesis into nothing and into ClickHouse; then what the server took for a
+/// row, beside the same rows as `JSONEachRow`, which is what Vector sends.
 pub fn run(settings: &Settings) -> Outcome {
+    let home = home()?.join("clickhouse");
+    emptied(&home)?;
     let kinesis = KinesisServer::with(KinesisLimits::without_rates());
     kinesis.create_stream(STREAM, SHARDS);
     let mut bytes = 0;
+    let mut text = String::new();
     let mut lines: Vec<String> = Vec::new();
     realtime_lines(settings.rows, |line| {
         bytes += line.len() as u64;
+        text.push_str(line);
         lines.push(line.to_owned());
         if lines.len() == AGGREGATED {
             put(&kinesis, &std::mem::take(&mut lines));
         }
     });
     put(&kinesis, &lines);
+    let lines = home.join("lines");
+    fs::write(&lines, text)?;
     let server = Arc::new(ClickHouse::start());
-    let home = home()?.join("clickhouse");
-    emptied(&home)?;
 
     let nowhere = "type = \"blackhole\"\n";
     let table =
@@ -54,12 +60,13 @@ pub fn run(settings: &Settings) -> Outcome {
         forebay(name, &home, from_kinesis(&source(&kinesis), transforms, last, sink))
     };
     let mut jobs = vec![
+        by_hand(&lines, &server)?,
         job("kinesis blackhole", "", "records", nowhere)?,
         job("kinesis regex blackhole", REGEX, "parse", nowhere)?,
         job("kinesis regex clickhouse", REGEX, "parse", &table)?,
         job("kinesis ecs clickhouse", REGEX_AND_ECS, "event", &table)?,
     ];
-    for job in &mut jobs {
+    for job in &mut jobs[1..] {
         emptied_before(job, &server);
     }
     take_turns(&mut jobs, settings.rounds)?;
@@ -73,6 +80,19 @@ fn put(kinesis: &KinesisServer, lines: &[String]) {
     }
     let records: Vec<_> = lines.iter().map(|it| ("visitor", None, it.as_bytes())).collect();
     kinesis.put_directly(STREAM, [(lines[0].as_str(), aggregate(&records))]);
+}
+
+/// The loop written by hand, from lines that are in memory already.
+fn by_hand(lines: &Path, server: &Arc<ClickHouse>) -> Result<Job, Box<dyn Error>> {
+    let this = std::env::current_exe()?.display().to_string();
+    let command = vec![this, "hand-inserts".into(), lines.display().to_string(), server.endpoint(), BY_HAND.into()];
+    let (server, create) = (server.clone(), hand_inserts::create(BY_HAND)?);
+    let before = move || {
+        server.query(&format!("DROP TABLE IF EXISTS {BY_HAND} SYNC"));
+        server.query(&create);
+        Ok(())
+    };
+    Ok(Job::new("written by hand, no kinesis", command, before))
 }
 
 /// A source that ends when it has read all.

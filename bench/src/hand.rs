@@ -17,7 +17,8 @@ use parquet::file::properties::WriterProperties;
 use crate::Outcome;
 use crate::data::columns;
 
-const BATCH_ROWS: usize = 8_192;
+/// Rows of a batch.
+pub const BATCH_ROWS: usize = 8_192;
 
 /// Reads every gzip object of a directory and writes one Parquet file.
 pub fn to_parquet(from: &Path, to: &Path) -> Outcome {
@@ -39,13 +40,8 @@ pub fn to_parquet(from: &Path, to: &Path) -> Outcome {
         inflater.gzip_decompress(&packed, &mut text)?;
         let mut rest = std::str::from_utf8(&text)?;
         while let Some(end) = memchr::memchr(b'\n', rest.as_bytes()) {
-            let mut line = &rest[..end];
+            push(&mut columns, &rest[..end]);
             rest = &rest[end + 1..];
-            for column in &mut columns {
-                let end = memchr::memchr(b'\t', line.as_bytes()).unwrap_or(line.len());
-                column.push(&line[..end]);
-                line = line.get(end + 1..).unwrap_or_default();
-            }
             rows += 1;
             if rows % BATCH_ROWS == 0 {
                 writer.write(&finished(&mut columns, &schema)?)?;
@@ -57,12 +53,23 @@ pub fn to_parquet(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
-fn finished(columns: &mut [Column], schema: &Arc<Schema>) -> Result<RecordBatch, arrow_schema::ArrowError> {
+/// Takes a line apart.
+pub fn push(columns: &mut [Column], mut line: &str) {
+    for column in columns {
+        let end = memchr::memchr(b'\t', line.as_bytes()).unwrap_or(line.len());
+        column.push(&line[..end]);
+        line = line.get(end + 1..).unwrap_or_default();
+    }
+}
+
+/// The rows so far, of which nothing stays.
+pub fn finished(columns: &mut [Column], schema: &Arc<Schema>) -> Result<RecordBatch, arrow_schema::ArrowError> {
     RecordBatch::try_new(schema.clone(), columns.iter_mut().map(Column::finish).collect())
 }
 
-struct Column {
-    name: &'static str,
+/// A column as it grows.
+pub struct Column {
+    pub name: &'static str,
     values: Values,
 }
 
@@ -78,7 +85,7 @@ enum Values {
 }
 
 impl Column {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         let values = match name {
             "timestamp" => Values::Time(PrimitiveBuilder::new()),
             "time-to-first-byte" | "time-taken" | "origin-fbl" | "origin-lbl" => {
@@ -95,7 +102,7 @@ impl Column {
         Self { name, values }
     }
 
-    fn data_type(&self) -> DataType {
+    pub fn data_type(&self) -> DataType {
         match self.values {
             Values::Text(_) => DataType::Utf8,
             Values::Time(_) => DataType::Timestamp(TimeUnit::Millisecond, None),

@@ -4,6 +4,7 @@
 //! Counts do not depend on what else the machine does; they do on the compiler, which `rust-toolchain.toml` pins.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,9 +42,14 @@ pub fn run(settings: &Settings) -> Outcome {
         fs::read_to_string(&known).ok().map(|it| serde_json::from_str(&it)).transpose()?.unwrap_or_default();
     let mut counted = BTreeMap::new();
     let mut grown = Vec::new();
+    let mut built = BTreeMap::new();
     for (package, example, arguments) in LOOPS {
         let name = format!("{package} {}", arguments.join(" "));
-        let count = count(&build(package, example)?, arguments)?;
+        let program = match built.entry(example) {
+            Entry::Occupied(program) => program.into_mut(),
+            Entry::Vacant(none) => none.insert(build(package, example)?),
+        };
+        let count = count(program, arguments)?;
         let ratio = allowed.get(&name).map(|it| count as f64 / *it as f64);
         println!("{name:<50} {count:>14} {}", ratio.map_or("new".into(), |it| format!("{it:.3}")));
         if ratio.is_some_and(|it| it > GROWTH_MAX) {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
@@ -44,9 +44,14 @@ pub fn measured_here(command: &[String]) -> Outcome {
         return Err(format!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&said)).into());
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let seconds =
-        |it: nix::sys::time::TimeVal| Duration::from_secs(it.tv_sec() as u64).as_secs_f64() + it.tv_usec() as f64 / 1e6;
-    let cpu_s = seconds(usage.user_time()) + seconds(usage.system_time());
+    let cpu_s = cpu_s(&usage);
     println!("{}", serde_json::to_string(&Taken { cpu_s, wall_s, resident_kib: usage.max_rss() })?);
     Ok(())
+}
+
+/// User and system time, in seconds.
+pub fn cpu_s(usage: &Usage) -> f64 {
+    let seconds =
+        |it: nix::sys::time::TimeVal| Duration::from_secs(it.tv_sec() as u64).as_secs_f64() + it.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }

@@ -15,7 +15,10 @@ pub trait Claims: Send {
     /// What passes by itself is retried inside; an error ends the pipeline. The future may be let go in the middle.
     async fn next(&mut self) -> Result<Option<Box<dyn Claim>>, BoxError>;
 
-    /// Called once, after every claim was released: lets go of what this process holds as one of many.
+    /// Called once: no claim will be asked for any more. What is not held by now is left to others.
+    fn enough(&mut self) {}
+
+    /// Called once, when every claim was released or let go: lets go of what this process holds as one of many.
     async fn leave(&mut self) -> Result<(), BoxError>;
 }
 

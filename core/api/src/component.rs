@@ -2,6 +2,7 @@
 //! and an error that knows the key it is about.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -137,8 +138,8 @@ pub fn shown(value: &str) -> String {
 /// Something that two components cannot use at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
-    /// A TCP port to listen on: address and port as written.
-    Port(String),
+    /// A TCP port to listen on, of one address or, if that is `0.0.0.0` or `[::]`, of all.
+    Port(SocketAddr),
     /// A directory that the component writes to and takes to be its own.
     Directory(PathBuf),
 }

@@ -27,18 +27,32 @@ pub mod sink;
 pub mod source;
 pub mod transform;
 
+use std::error::Error;
+
 pub use claim::{Claim, ClaimError, Claims, Kept};
 pub use component::{
     Age, ByteSize, Config, Dialect, Resource, Secret, Whereabouts, Wrong, column, nearest, same_type, shown,
 };
 pub use plan::Plan;
 pub use position::{Partition, Position, Span};
-pub use sink::{Batch, Deliver, DeliveryId, Draft, Promise, Refused, RefusedRow, Sink, SinkConfig, SinkError, whole};
+pub use sink::{
+    Batch, Deliver, DeliveryId, Draft, Promise, Refused, RefusedRow, Sink, SinkConfig, SinkError, nth_row, whole,
+};
 pub use source::{Positions, Read, Refusal, Resume, Settler, Source, SourceConfig};
 pub use transform::{Outputs, Transform, TransformConfig};
 
 /// Any error, where the caller does nothing but report it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// An error and everything behind it, from the outermost to the first cause.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |it: &&'a (dyn Error + 'static)| (*it).source())
+}
+
+/// The same in one line.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,8 @@ pub struct PlannedSource {
     pub schema: SchemaRef,
     /// What becomes of rows that it refuses.
     pub on_refused: OnRefused,
+    /// Stands for everything that decides which rows it gives and which it refuses.
+    pub fingerprint: String,
 }
 
 /// A transform in its place.
@@ -62,6 +64,8 @@ pub struct PlannedTransform {
     pub output: SchemaRef,
     /// What becomes of rows that it refuses.
     pub on_refused: OnRefused,
+    /// Stands for everything, itself and all upstream, that decides which rows it sends and which it refuses.
+    pub fingerprint: String,
 }
 
 /// A sink in its place.

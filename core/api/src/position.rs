@@ -68,6 +68,9 @@ pub enum Position {
     End,
 }
 
+/// The sequence number of no record.
+const NO_RECORD: &str = "0";
+
 impl Position {
     /// The position of the `n`th row, counted from 1, of a log that is merely counted. `0` is the start.
     pub fn row(n: u64) -> Self {
@@ -80,6 +83,33 @@ impl Position {
     /// The position of one row inside a numbered record. `None` if `sequence` is not a decimal number.
     pub fn sequence(sequence: &str, row: u64) -> Option<Self> {
         Some(Self::At { sequence: Sequence::new(sequence)?, row })
+    }
+
+    /// Before the first row of a numbered record. No row stands here: a log is begun here whose first record is known.
+    pub fn before(sequence: &Sequence) -> Self {
+        Self::At { sequence: sequence.clone(), row: 0 }
+    }
+
+    /// A point in time, in milliseconds since 1970, before every record of a log of numbered records. No row stands here:
+    /// a log is begun here of which no record has come yet. Its text form is that of a row of record 0, which no log has.
+    pub fn time(millis: u64) -> Self {
+        Self::At { sequence: Sequence(NO_RECORD.into()), row: millis }
+    }
+
+    /// The milliseconds of [`Position::time`].
+    pub fn as_time(&self) -> Option<u64> {
+        match self {
+            Self::At { sequence, row } if &*sequence.0 == NO_RECORD => Some(*row),
+            _ => None,
+        }
+    }
+
+    /// Whether no row stands here, because the position was made up: [`Position::before`] or [`Position::time`].
+    pub fn is_made_up(&self) -> bool {
+        match self {
+            Self::At { sequence, row } => !sequence.0.is_empty() && *row == 0 || self.as_time().is_some(),
+            Self::Start | Self::End => false,
+        }
     }
 
     /// How many rows of a counted log lie at or before this position. `None` where that cannot be said.

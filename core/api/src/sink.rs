@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -63,10 +64,11 @@ pub trait Sink: Send + Sync {
     async fn begin(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError>;
 
     /// Begins a delivery that may have been made before, whole, in part or not at all, by a process that ended in the
-    /// middle, and however long ago.
+    /// middle, and however long ago. `intended` is when that process was about to commit it, by its clock; `None`:
+    /// nobody knows.
     ///
     /// For a sink that promises [`Promise::OncePerId`] only for a while if it does not look.
-    async fn begin_again(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError> {
+    async fn begin_again(&self, id: &DeliveryId, _intended: Option<SystemTime>) -> Result<Box<dyn Draft>, SinkError> {
         self.begin(id).await
     }
 }
@@ -258,8 +260,12 @@ impl<D: Deliver> Draft for WholeDraft<D> {
     }
 }
 
-/// The `row`th row over all batches, alone.
-fn nth_row(batches: &[RecordBatch], row: u64) -> RecordBatch {
+/// The `row`th row over all batches, alone: for [`RefusedRow::payload`].
+///
+/// # Panics
+///
+/// If there is none.
+pub fn nth_row(batches: &[RecordBatch], row: u64) -> RecordBatch {
     let mut before = row as usize;
     for batch in batches {
         if before < batch.num_rows() {

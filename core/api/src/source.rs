@@ -26,7 +26,7 @@ pub trait SourceConfig: Send + Sync {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError>;
 
     /// Whether other processes read the same partitions, each its own: then they come from [`SourceConfig::claims`],
-    /// and [`SourceConfig::open`] is not called.
+    /// and [`SourceConfig::open`] is called only for what this process has left open when it read them alone.
     fn is_shared(&self) -> bool {
         false
     }
@@ -70,6 +70,11 @@ pub trait Source: Send {
     fn settler(&mut self) -> Option<Box<dyn Settler>> {
         None
     }
+
+    /// Called once, after the last `next`, when reading ends in good order: lets go of what was made elsewhere for this
+    /// source. It is waited for, for as long as a drain may take. After a crash or a failure it is not called, nor for
+    /// [`Resume::Replay`].
+    async fn close(&mut self) {}
 }
 
 /// The part of a source that lets go of what is behind settled rows: deletes the message, answers the caller,

@@ -34,6 +34,21 @@ fn positions_are_ordered_and_have_a_text_form() {
     }
 }
 
+/// Scenario: positions of rows, and those that are made up.
+/// Guarantees: they are told from each other; a point in time comes after the start and before every record, and the place
+/// before a record before its first row.
+#[test]
+fn positions_at_which_no_row_stands() {
+    let first: Position = "4959:1".parse().unwrap();
+    let Position::At { sequence, .. } = &first else { panic!() };
+    let (time, before) = (Position::time(1_700_000_000_000), Position::before(sequence));
+    assert!(Position::Start < time && time < before && before < first);
+    assert_eq!([time.to_string(), before.to_string()], ["0:1700000000000", "4959:0"]);
+    assert_eq!([&time, &before, &first].map(Position::as_time), [Some(1_700_000_000_000), None, None]);
+    assert!(time.is_made_up() && before.is_made_up());
+    assert!([Position::Start, Position::row(1), first, Position::End].iter().all(|it| !it.is_made_up()));
+}
+
 fn rows(ids: &[i64]) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
     RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef]).unwrap()

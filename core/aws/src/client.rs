@@ -28,60 +28,51 @@ const ANSWER_TO_UPLOAD: Duration = Duration::from_secs(60);
 /// [`crate::Trouble`].
 const TRIES: u32 = 3;
 
+/// What a client of one service is built of. The builders of the SDK's crates have no trait in common.
+macro_rules! builder {
+    ($sdk:ident, $aws:expr) => {{
+        let shared = $aws.load($aws.loader()).await?;
+        let builder = $sdk::config::Builder::from(&shared);
+        match &$aws.endpoint {
+            Some(endpoint) => builder.endpoint_url(endpoint),
+            None => builder,
+        }
+    }};
+}
+
 impl Aws {
     /// A client of S3. Nothing is sent yet, save to find the region and credentials; an error is about these.
     pub async fn s3(&self) -> Result<aws_sdk_s3::Client, BoxError> {
-        let shared = self.load(self.loader()).await?;
-        let mut config = aws_sdk_s3::config::Builder::from(&shared)
+        let builder = builder!(aws_sdk_s3, self)
             .timeout_config(timeouts(ANSWER_TO_UPLOAD))
             .force_path_style(self.path_style.unwrap_or(self.endpoint.is_some()));
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(aws_sdk_s3::Client::from_conf(config.build()))
+        Ok(aws_sdk_s3::Client::from_conf(builder.build()))
     }
 
     /// A client of SQS; as [`Aws::s3`].
     pub async fn sqs(&self) -> Result<aws_sdk_sqs::Client, BoxError> {
-        let shared = self.load(self.loader()).await?;
-        let mut config = aws_sdk_sqs::config::Builder::from(&shared);
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(aws_sdk_sqs::Client::from_conf(config.build()))
+        Ok(aws_sdk_sqs::Client::from_conf(builder!(aws_sdk_sqs, self).build()))
     }
 
     /// A client of Kinesis Data Streams; as [`Aws::s3`]. It tries every call once: a second try counts against what the
     /// shard allows in a second, and only those who read the shard know when there is room for it.
     pub async fn kinesis(&self) -> Result<aws_sdk_kinesis::Client, BoxError> {
-        let shared = self.load(self.loader()).await?;
-        let mut config = aws_sdk_kinesis::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(aws_sdk_kinesis::Client::from_conf(config.build()))
+        let builder = builder!(aws_sdk_kinesis, self).retry_config(RetryConfig::disabled());
+        Ok(aws_sdk_kinesis::Client::from_conf(builder.build()))
     }
 
     /// A client of DynamoDB; as [`Aws::s3`]. It tries every call once: those who hold leases have little time, and must
     /// know of a conditional write whether its first try went through.
     pub async fn dynamodb(&self) -> Result<aws_sdk_dynamodb::Client, BoxError> {
-        let shared = self.load(self.loader()).await?;
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+        let builder = builder!(aws_sdk_dynamodb, self).retry_config(RetryConfig::disabled());
+        Ok(aws_sdk_dynamodb::Client::from_conf(builder.build()))
     }
 
     /// A client of Data Firehose; as [`Aws::s3`]. It tries every call once: a call that was carried out in part must not
     /// be made again as a whole, and there is no telling a second copy of a record from the first.
     pub async fn firehose(&self) -> Result<aws_sdk_firehose::Client, BoxError> {
-        let shared = self.load(self.loader()).await?;
-        let mut config = aws_sdk_firehose::config::Builder::from(&shared).retry_config(RetryConfig::disabled());
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(aws_sdk_firehose::Client::from_conf(config.build()))
+        let builder = builder!(aws_sdk_firehose, self).retry_config(RetryConfig::disabled());
+        Ok(aws_sdk_firehose::Client::from_conf(builder.build()))
     }
 
     /// What all clients share, the calls for credentials included. The endpoint is not in it: it is that of one

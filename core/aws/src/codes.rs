@@ -16,6 +16,47 @@ pub enum Next {
     Wrong,
 }
 
+/// What an error is about, for those who can do more about it than wait: what a code of a service says where it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// More was asked for in a second than is given.
+    Throttled,
+    /// A limit is reached: of calls in a second, or of things that there may be.
+    TooMany,
+    /// A stream, a shard, a consumer, a table is not there, or not yet.
+    NotFound,
+    /// Somebody else has it, or it is about to change.
+    InUse,
+    /// Something in the request is none: a position in another shard, among other things.
+    Invalid,
+    /// An iterator or a token is too old.
+    Expired,
+    /// The condition of a write does not hold.
+    Condition,
+}
+
+const REASONS: [(Reason, &[&str]); 7] = [
+    (Reason::Throttled, &["ProvisionedThroughputExceeded", "KMSThrottling"]),
+    (Reason::TooMany, &["LimitExceeded"]),
+    (Reason::NotFound, &["ResourceNotFound"]),
+    (Reason::InUse, &["ResourceInUse"]),
+    (Reason::Invalid, &["InvalidArgument"]),
+    (Reason::Expired, &["ExpiredIterator", "ExpiredNextToken"]),
+    (Reason::Condition, &["ConditionalCheckFailed"]),
+];
+
+/// What a code is about, as far as it is known.
+pub fn reason(code: &str) -> Option<Reason> {
+    let code = bare(code);
+    REASONS.iter().find(|it| it.1.contains(&code)).map(|it| it.0)
+}
+
+/// A code without what some services add to it.
+fn bare(code: &str) -> &str {
+    let code = code.rsplit_once("SimpleQueueService.").map_or(code, |it| it.1);
+    code.strip_suffix("Exception").unwrap_or(code)
+}
+
 /// Codes without the ending `Exception`, which some services add, and without the name space of SQS.
 const CODES: [(Next, &[&str]); 5] = [
     (
@@ -148,8 +189,7 @@ fn about_a_receipt(answer: &Answer<'_>) -> bool {
 }
 
 fn by_code(code: &str) -> Option<Next> {
-    let code = code.rsplit_once("SimpleQueueService.").map_or(code, |it| it.1);
-    let code = code.strip_suffix("Exception").unwrap_or(code);
+    let code = bare(code);
     let listed = CODES.iter().find(|it| it.1.contains(&code)).map(|it| it.0);
     // The key is disabled, pending deletion, or not ours to use: a person must decide.
     listed.or((code.starts_with("KMS.") || code.starts_with("Kms")).then_some(Next::Wait))

@@ -2,22 +2,32 @@
 //!
 //! - [`Aws`]: the table `aws = { … }` of a component, and the clients that are made of it.
 //! - [`Trouble`]: what a component does next when a call has failed. The only table of AWS errors is here.
-//! - [`backoff()`]: how long to wait before the next try.
+//! - [`Reason`]: what an error is about, for those who can do more about it than wait.
+//! - [`within()`]: a call that takes no longer than it may.
+//! - [`Location`]: a `path`, which is a directory or a place in a bucket.
+//! - [`Patience`], [`backoff()`]: how long to wait before the next try, and what to say meanwhile.
 
 mod backoff;
 mod client;
 mod codes;
+mod location;
+mod patience;
 mod story;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod within;
 
 use forebay_api::{Secret, Wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use backoff::backoff;
+pub use codes::Reason;
+pub use location::Location;
+pub use patience::Patience;
 pub use trouble::{Trouble, broken, failed, trouble};
+pub use within::within;
 
 /// Which account, region and server, and with whose rights.
 ///

@@ -1,8 +1,10 @@
 //! The table of settings, the table of errors, and both against real servers.
 
 mod live;
+mod location;
 mod meaning;
 mod settings;
+mod waiting;
 
 use forebay_api::Secret;
 use forebay_testkit::services::{ACCESS_KEY, SECRET_KEY};

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use forebay_api::BoxError;
 
-use crate::codes::{Next, by_answer};
+use crate::codes::{Next, Reason, by_answer, reason};
 use crate::story::{cause, caused_by_tls, causes, one_line};
 
 /// What a component does next when a call has failed. The error says all there is to say, in one line.
@@ -46,6 +46,11 @@ impl Trouble {
     /// The code that the service gave, such as `NoSuchUpload` or `ConditionalRequestConflict`.
     pub fn code(&self) -> Option<&str> {
         self.error().downcast_ref::<Failed>()?.code.as_deref()
+    }
+
+    /// What it is about, as far as the code says so.
+    pub fn reason(&self) -> Option<Reason> {
+        self.code().and_then(reason)
     }
 
     fn new(next: Next, text: String, code: Option<&str>) -> Self {

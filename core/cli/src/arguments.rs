@@ -41,10 +41,12 @@ pub enum Command {
     Run(Run),
     /// Take dead letters through the pipeline again, each from the node on that refused it.
     ///
-    /// Rows that a source or a transform has refused go through that transform and all that is behind it; rows that a sink
-    /// has refused go to that sink. What is refused again is kept again, with its first place and the new reason. Each
-    /// letter is replayed once, whatever happens on the way: what was interrupted goes on at the next start. The pipeline
-    /// itself may run meanwhile.
+    /// Rows that a transform has refused go through that transform and all that is behind it; rows that a sink has refused
+    /// go to that sink. What a source has refused stays: an object that cannot be read, or a line that is too long, is no
+    /// row. What is refused again is kept again, with its first place and the new reason. Each letter is replayed once,
+    /// whatever happens on the way: what was interrupted goes on at the next start, and nobody else can take these letters
+    /// until then. The pipeline itself may run meanwhile. Small files `*.taken` beside the letters say for 30 days which of
+    /// them were taken, should a pipeline that was killed write them again.
     #[command(after_help = "Examples:
   forebay replay --dry-run                       how many there are
   forebay replay --component warehouse           those that the sink `warehouse` has refused
@@ -98,6 +100,8 @@ pub struct Run {
     pub quiet: bool,
     /// Give up deliveries that a crash left open and that cannot be made again as they were, since the file was changed
     /// or the input is gone. Their rows are read again as far as they are there, and may be there twice.
+    /// Goes on, too, where the file was changed while some sinks were behind others: rows between them may be lost or
+    /// there twice.
     #[arg(long)]
     pub abandon_pending: bool,
 }
@@ -117,9 +121,13 @@ pub struct Replay {
     /// Only letters whose reason contains this text.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Say what would be replayed, and do nothing.
+    /// Say what would be replayed, and do nothing. Letters in a queue are only counted.
     #[arg(long)]
     pub dry_run: bool,
+    /// Give up what an interrupted replay has done where the file was changed since, so that it cannot go on: such letters
+    /// are replayed from the beginning, and those of nodes that are gone stay. Rows may be there twice.
+    #[arg(long)]
+    pub abandon_pending: bool,
     /// Print what became of the letters as JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,49 +1,40 @@
 //! `forebay replay`: dead letters go through the pipeline again, from the node on that refused them.
 //!
 //! A replay is a run like any other, with letters as its source and a state of its own, which lies in the directory
-//! `replay` of the pipeline's. A journal there says which files are taken up and which of their letters, so that a replay
-//! that was interrupted goes on with the same ones. When all is delivered, the letters are taken out of their files, and
-//! journal and state are removed.
+//! `replay` of the pipeline's. It has three steps, and a journal there says in which it is, so that a replay that was
+//! interrupted goes on:
+//!
+//! 1. Letters are chosen and copied ([`collect`](mod@collect)). From here on it does not matter what becomes of their
+//!    files: a pipeline that makes a delivery again may write them anew.
+//! 2. The copies are delivered.
+//! 3. The letters are taken out of their files, and marked as taken there: should a file be written again, they do not
+//!    count.
+//!
+//! Over all of it the place of the letters is locked. One replay at a time has them, even if it is dead for the moment.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod collect;
+mod journal;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use forebay_api::plan::DeadLetters;
-use forebay_api::{BoxError, Deliver, Partition, Plan, SinkError};
+use forebay_api::{BoxError, Deliver, Plan, Wrong};
 use forebay_engine::{Counters, Ending, Options};
-use forebay_letters::{Letter, LetterSource, Letters, OldPlaces, Place, from_node, schema_of};
-use forebay_state::{FileStore, create_directory};
-use serde::{Deserialize, Serialize};
+use forebay_letters::{Copied, Copies, LetterSource, Letters, OldPlaces, Place, Queue, from_node, schema_of};
+use forebay_state::{FileStore, LogKey, Store, create_directory};
+use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments;
 use crate::run::{failed, stop_on_signals};
 use crate::terminal;
-
-/// Which letters are taken up.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Choice {
-    component: Option<String>,
-    reason: Option<String>,
-}
-
-impl Choice {
-    fn takes(&self, letter: &Letter) -> bool {
-        self.component.as_ref().is_none_or(|it| *it == letter.component)
-            && self.reason.as_ref().is_none_or(|it| letter.reason.contains(it.as_str()))
-    }
-}
-
-/// What a replay that was begun has to finish.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Journal {
-    choice: Choice,
-    from: String,
-    files: Vec<String>,
-}
+use collect::{Choice, Collected, Group, collect};
+use journal::{Journal, Step};
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -53,18 +44,27 @@ struct Report {
     refused_again: u64,
     /// Letters that stay where they are, by the reason.
     left: BTreeMap<String, u64>,
+    /// About how many letters are in the queue, if somebody only wants to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<u64>,
+    /// Whether it was begun by another process, which may have delivered some already.
+    resumed: bool,
 }
 
-/// Letters of one node, with rows of one source.
-struct Group {
-    source: String,
-    component: String,
-    files: BTreeMap<Partition, Vec<Letter>>,
+impl Report {
+    fn new(collected: &Collected) -> Self {
+        let letters = collected.groups.iter().map(|it| it.letters).sum();
+        Self { letters, left: collected.left.clone(), ..Self::default() }
+    }
 }
 
 /// Replays the letters of a pipeline.
 pub async fn replay(plan: Plan, letters: Letters, arguments: &arguments::Replay) -> ExitCode {
-    match run(&plan, &letters, arguments).await {
+    let done = match arguments.dry_run {
+        true => look(&plan, &letters, arguments).await.map(Some),
+        false => run(&plan, &letters, arguments).await,
+    };
+    match done {
         Ok(Some(report)) => {
             match arguments.json {
                 true => terminal::out(&format!("{}\n", json!(report))),
@@ -80,123 +80,223 @@ pub async fn replay(plan: Plan, letters: Letters, arguments: &arguments::Replay)
     }
 }
 
+/// Why a replay cannot be, and what to do about it.
 struct Problem {
     error: BoxError,
     hint: Option<String>,
 }
 
-impl<E: Into<BoxError>> From<E> for Problem {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), hint: None }
+impl Problem {
+    fn new(error: impl Into<BoxError>, hint: impl Into<String>) -> Self {
+        Self { error: error.into(), hint: Some(hint.into()) }
     }
 }
 
-async fn run(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> Result<Option<Report>, Problem> {
-    let from = match &arguments.from {
-        Some(path) => letters.elsewhere(path)?,
-        None => letters.clone(),
+impl<E: Into<BoxError>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let hint = error.downcast_ref::<Wrong>().and_then(|it| it.hint.clone());
+        Self { error, hint }
+    }
+}
+
+/// Where the letters are that the command line means.
+fn from(letters: &Letters, arguments: &arguments::Replay) -> Result<Letters, Wrong> {
+    match &arguments.from {
+        Some(path) => letters.elsewhere(path),
+        None => Ok(letters.clone()),
+    }
+}
+
+/// Says what would be replayed. Changes nothing.
+async fn look(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> Result<Report, Problem> {
+    let (from, choice) = (from(letters, arguments)?, Choice::new(arguments));
+    let begun = Journal::read(&plan.state.join("replay"))?;
+    if let Some(journal) = &begun {
+        journal.is_of(&choice, from.path())?;
+    }
+    let collected = match begun.map(|it| it.step) {
+        Some(Step::Deliver(collected) | Step::TakeOut(collected)) => collected,
+        Some(Step::Collect) | None => collect(plan, &from.place().await?, &choice, None).await?,
     };
-    let place = from.place().await?;
-    let directory = plan.state.join("replay");
-    let choice = Choice { component: arguments.component.clone(), reason: arguments.reason.clone() };
-    let journal_path = directory.join("journal.json");
-    let journal = match read_journal(&journal_path)? {
+    let mut report = Report::new(&collected);
+    if let Some(queue) = from.queue().await? {
+        report.queued = Some(queue.waiting().await?);
+    }
+    Ok(report)
+}
+
+/// Replays. `None` if a stop was asked for before the end.
+async fn run(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> Result<Option<Report>, Problem> {
+    let (from, choice) = (from(letters, arguments)?, Choice::new(arguments));
+    let (place, queue) = (from.place().await?, from.queue().await?);
+    create_directory(&plan.state)?;
+    let _turn = turn(&plan.state)?;
+    let home = plan.state.join("replay");
+    let mut journal = match Journal::read(&home)? {
         Some(journal) => {
-            if journal.choice != choice || journal.from != from.path() {
-                let error = "a replay of other letters was begun and is not finished".into();
-                return Err(Problem { error, hint: Some(hint(&journal)) });
-            }
+            journal.is_of(&choice, from.path())?;
             journal
         }
-        None => {
-            if !arguments.dry_run
-                && arguments.from.is_none()
-                && let Some(queue) = letters.queue().await?
-            {
-                queue.empty_into(&place).await?;
-            }
-            Journal { choice, from: from.path().to_owned(), files: place.list().await? }
-        }
+        // So that a place that does not exist is not made.
+        None if queue.is_none() && place.listing().await?.files.is_empty() => return Ok(Some(Report::default())),
+        None => Journal::begin(&home, choice, from.path())?,
     };
-    let mut report = Report::default();
-    let groups = groups(plan, &place, &journal, &mut report).await?;
-    if arguments.dry_run {
-        return Ok(Some(report));
+    let resumed = journal.step != Step::Collect;
+    if let Err(problem) = lock(&place, &journal.owner).await {
+        if !resumed {
+            journal.end(&home)?;
+        }
+        return Err(problem);
     }
-    if report.letters > 0 {
-        create_directory(&directory)?;
-        write_whole(&journal_path, &serde_json::to_vec_pretty(&journal)?)?;
-    }
-    let stop = CancellationToken::new();
-    stop_on_signals(stop.clone(), plan.drain_max.duration())?;
-    let kept = letters.open().await?;
-    for group in groups {
-        if !run_group(plan, group, &directory, kept.clone(), &stop, &mut report).await? {
-            return Ok(None);
+    if !resumed {
+        match gather(plan, &place, queue.as_ref(), &journal.choice, &home).await {
+            Ok(collected) => journal.go_to(&home, Step::Deliver(collected))?,
+            Err(error) => {
+                // Nothing has begun that somebody would have to finish.
+                place.unlock().await?;
+                journal.end(&home)?;
+                return Err(error.into());
+            }
         }
     }
-    for file in &journal.files {
-        take_out(&place, file, |it| journal.choice.takes(it) && takes_up(plan, it).is_ok()).await?;
+    let mut report = Report { resumed, ..Report::default() };
+    if let Step::Deliver(collected) = &journal.step {
+        let collected = hold_against(plan, collected.clone(), &home, arguments.abandon_pending).await?;
+        // What this run may deliver is known to be of this file before any of it is delivered.
+        journal.go_to(&home, Step::Deliver(collected.clone()))?;
+        let stop = CancellationToken::new();
+        stop_on_signals(stop.clone(), plan.drain_max.duration())?;
+        let kept = letters.open().await?;
+        for group in &collected.groups {
+            if !deliver(plan, group, &home, kept.clone(), &stop, &mut report).await? {
+                return Ok(None);
+            }
+        }
+        journal.go_to(&home, Step::TakeOut(collected))?;
     }
-    if directory.try_exists()? {
-        // The journal goes first: without it, what is left of the state is nothing.
-        remove_if_there(&journal_path)?;
-        std::fs::remove_dir_all(&directory)?;
+    if let Step::TakeOut(collected) = &journal.step {
+        let Report { letters, left, .. } = Report::new(collected);
+        report = Report { letters, left, ..report };
+        for group in &collected.groups {
+            take_out(&place, group, &home).await?;
+        }
     }
+    place.unlock().await?;
+    journal.end(&home)?;
     Ok(Some(report))
 }
 
-/// The letters that are taken up, by the node that refused them; the others are counted.
-async fn groups(plan: &Plan, place: &Place, journal: &Journal, report: &mut Report) -> Result<Vec<Group>, BoxError> {
-    let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
-    for file in &journal.files {
-        let Some(text) = place.read(file).await? else { continue };
-        let letters = Letter::parse_all(&text).map_err(|error| format!("`{}`, {error}", place.at(file)))?;
-        // A file that has changed is another partition: what was delivered of the old one says nothing about it.
-        let partition = Partition::new(format!("{file} {:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())));
-        for letter in letters.into_iter().filter(|it| journal.choice.takes(it)) {
-            if let Err(why) = takes_up(plan, &letter) {
-                *report.left.entry(why).or_default() += 1;
-                continue;
-            }
-            report.letters += 1;
-            let (source, component) = (letter.source.clone(), letter.component.clone());
-            let group = groups.entry((source.clone(), component.clone()));
-            let group = group.or_insert_with(|| Group { source, component, files: BTreeMap::new() });
-            group.files.entry(partition.clone()).or_default().push(letter);
-        }
+/// Lets one process at a time work on replays of a pipeline.
+fn turn(state: &Path) -> Result<File, Problem> {
+    let path = state.join("replay.lock");
+    let failed = |error: std::io::Error| format!("cannot lock `{}`: {error}", path.display());
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err("another process replays letters of this pipeline".into()),
+        Err(TryLockError::Error(error)) => Err(failed(error).into()),
     }
-    Ok(groups.into_values().collect())
 }
 
-/// Whether a letter can be taken up in this pipeline; an error says why not.
-fn takes_up(plan: &Plan, letter: &Letter) -> Result<(), String> {
-    if letter.pipeline != plan.name {
-        return Err(format!("of the pipeline `{}`", letter.pipeline));
+/// Lets one replay at a time have the letters of a place.
+async fn lock(place: &Place, owner: &str) -> Result<(), Problem> {
+    let Some(holder) = place.lock(owner).await? else { return Ok(()) };
+    let error = format!("another replay has these letters: {holder}");
+    let hint =
+        format!("wait for it, or finish it where it was begun; if that is gone for good, remove `{}`", place.lock_at());
+    Err(Problem::new(error, hint))
+}
+
+/// Collects letters, those of the queue among them.
+async fn gather(
+    plan: &Plan,
+    place: &Place,
+    queue: Option<&Queue>,
+    choice: &Choice,
+    home: &Path,
+) -> Result<Collected, BoxError> {
+    if let Some(queue) = queue {
+        queue.empty_into(place).await?;
     }
-    schema_of(plan, &letter.source, &letter.component).map(drop)
+    collect(plan, place, choice, Some(home)).await
+}
+
+/// Holds what was collected against a file that may have been changed since: what is left of it. With `give_up`, letters
+/// that cannot be taken up any more are left, and those that would go another way begin anew.
+async fn hold_against(plan: &Plan, collected: Collected, home: &Path, give_up: bool) -> Result<Collected, Problem> {
+    const CANNOT: &str = "the replay that was begun cannot go on";
+    let mut held = Collected { groups: Vec::new(), left: collected.left };
+    for mut group in collected.groups {
+        let letters = count(group.letters, "letter");
+        let component = &group.component;
+        let part = match part(plan, &group, home) {
+            Ok(part) => part,
+            Err(why) if give_up => {
+                *held.left.entry(why).or_default() += group.letters;
+                continue;
+            }
+            Err(why) => {
+                let hint = "make the file as it was then; or give these letters up with `--abandon-pending`: they stay \
+                     where they are, and what was delivered of them may be there twice when they are replayed";
+                return Err(Problem::new(format!("{CANNOT}: {letters} that `{component}` had refused: {why}"), hint));
+            }
+        };
+        let way = way(&part);
+        if group.way != way && has_progress(&group.state(home), &plan.name).await? {
+            if !give_up {
+                let hint = "make the file as it was then; or begin anew with `--abandon-pending`: what was delivered of \
+                     these letters may be there twice";
+                let what = format!("`{component}`, or what is before or behind it, was changed since");
+                return Err(Problem::new(format!("{CANNOT} with {letters}: {what}"), hint));
+            }
+            std::fs::remove_dir_all(group.state(home))?;
+        }
+        group.way = way;
+        held.groups.push(group);
+    }
+    Ok(held)
+}
+
+/// The part of the pipeline that letters go through; an error says why they cannot.
+fn part(plan: &Plan, group: &Group, home: &Path) -> Result<Plan, String> {
+    let schema = schema_of(plan, &group.source, &group.component)?;
+    let config = Arc::new(LetterSource::new(schema.clone(), Copies::new(&group.copies(home))));
+    Ok(from_node(plan, &group.source, &group.component, config, schema))
+}
+
+/// All that decides where rows go and what becomes of them. If it were another when a replay goes on, rows that were
+/// refused and not kept yet might now be delivered to nobody, since the sinks are past them.
+fn way(part: &Plan) -> Vec<String> {
+    let sinks = part.sinks.iter().map(|it| format!("{} {}", it.name, it.fingerprint));
+    part.transforms.iter().map(|it| it.name.clone()).chain(sinks).collect()
+}
+
+/// Whether anything is delivered, or may be.
+async fn has_progress(state: &Path, pipeline: &str) -> Result<bool, BoxError> {
+    if !state.try_exists()? {
+        return Ok(false);
+    }
+    let snapshot = FileStore::open(state, pipeline)?.load().await?;
+    // The engine's own notes, from before it reads anything, are about no partition.
+    let is_position = |it: &LogKey| !it.partition.as_str().is_empty();
+    Ok(!snapshot.pending.is_empty() || snapshot.committed.keys().any(is_position))
 }
 
 /// Takes letters of one node through. `false` if a stop was asked for.
-async fn run_group(
+async fn deliver(
     plan: &Plan,
-    group: Group,
-    directory: &Path,
+    group: &Group,
+    home: &Path,
     letters: Arc<dyn Deliver>,
     stop: &CancellationToken,
     report: &mut Report,
 ) -> Result<bool, Problem> {
-    let Group { source, component, files } = group;
-    let schema = schema_of(plan, &source, &component)?;
-    let files = Arc::new(files);
-    let config = Arc::new(LetterSource::new(schema.clone(), files.clone()));
-    let plan = from_node(plan, &source, &component, config, schema);
-    let state =
-        directory.join(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(format!("{source} {component}").as_bytes())));
+    let plan = part(plan, group, home)?;
     let counters = Arc::new(Counters::new(&plan));
     let options = Options {
-        store: Arc::new(FileStore::open(&state, &plan.name)?),
-        letters: Some(Arc::new(OldPlaces::new(letters, files))),
+        store: Arc::new(FileStore::open(&group.state(home), &plan.name)?),
+        letters: Some(Arc::new(OldPlaces::new(letters, &group.source, Copies::new(&group.copies(home))))),
         stop: stop.clone(),
         counters: counters.clone(),
         workers: 1,
@@ -218,64 +318,31 @@ async fn run_group(
     Ok(ending == Ending::InputEnded)
 }
 
-/// Takes letters that are done with out of their file.
-async fn take_out(place: &Place, file: &str, is_done: impl Fn(&Letter) -> bool) -> Result<(), BoxError> {
-    let Some(text) = place.read(file).await? else { return Ok(()) };
-    let letters = Letter::parse_all(&text)?;
-    let rest: Vec<&Letter> = letters.iter().filter(|it| !is_done(it)).collect();
-    if rest.is_empty() {
-        return place.remove(file).await;
-    }
-    if rest.len() < letters.len() {
-        let mut lines = Vec::new();
-        for letter in rest {
-            serde_json::to_writer(&mut lines, letter)?;
-            lines.push(b'\n');
+/// Takes letters that are done with out of their files.
+async fn take_out(place: &Place, group: &Group, home: &Path) -> Result<(), BoxError> {
+    let copies = Copies::new(&group.copies(home));
+    for name in copies.names()? {
+        let mut done: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for Copied { file, letter } in copies.read(&name)? {
+            done.entry(file).or_default().insert(letter.id());
         }
-        place.write(file, lines).await.map_err(SinkError::into_error)?;
+        for (file, ids) in &done {
+            place.take_out(file, ids).await?;
+        }
     }
     Ok(())
 }
 
-fn read_journal(path: &PathBuf) -> Result<Option<Journal>, BoxError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read `{}`: {error}", path.display()).into()),
-    }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let hidden = path.with_extension("tmp");
-    std::fs::write(&hidden, bytes)?;
-    std::fs::File::open(&hidden)?.sync_all()?;
-    std::fs::rename(&hidden, path)?;
-    std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The command that goes on.
-fn hint(journal: &Journal) -> String {
-    let mut command = format!("finish it first: `forebay replay --from {}", journal.from);
-    for (name, value) in [("component", &journal.choice.component), ("reason", &journal.choice.reason)] {
-        if let Some(value) = value {
-            command.push_str(&format!(" --{name} '{value}'"));
-        }
-    }
-    command + "`"
+/// `1 letter`, `2 letters`.
+fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
 fn text(report: &Report, dry_run: bool) -> String {
-    let Report { letters, delivered, refused_again, left } = report;
-    let count = |n: u64, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    let Report { letters, delivered, refused_again, left, queued, resumed } = report;
     let taken = count(*letters, "dead letter");
     let mut text = match (letters, dry_run) {
+        (0, true) if queued.is_some_and(|it| it > 0) => String::new(),
         (0, _) => "no dead letters to replay\n".to_owned(),
         (_, true) => format!("{taken} would be replayed\n"),
         (_, false) => {
@@ -283,8 +350,14 @@ fn text(report: &Report, dry_run: bool) -> String {
             format!("{taken} replayed: {rows} delivered, {refused_again} refused again and kept\n")
         }
     };
+    if *resumed {
+        text.push_str("this replay was interrupted before: what was delivered until then is not among these rows\n");
+    }
     for (why, n) in left {
         text.push_str(&format!("left where they are: {}, {why}\n", count(*n, "letter")));
+    }
+    if let Some(queued) = queued.filter(|it| *it > 0) {
+        text.push_str(&format!("in the queue, and not looked at: about {}\n", count(queued, "dead letter")));
     }
     text
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_api::Plan;
+use forebay_api::{Plan, chain};
 use forebay_engine::{Counters, Ending, Options};
 use forebay_state::FileStore;
 use tokio::signal::unix::{SignalKind, signal};
@@ -99,8 +99,7 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, drain_max: Duration) -> s
 /// Says what the world did wrong: one line, its causes, what to do about it.
 pub(crate) fn failed(error: &(dyn Error + 'static), hint: Option<&str>) -> ExitCode {
     let mut text = format!("error: {error}\n");
-    let causes = std::iter::successors(error.source(), |it| (*it).source());
-    causes.for_each(|cause| text.push_str(&format!("  caused by: {cause}\n")));
+    chain(error).skip(1).for_each(|cause| text.push_str(&format!("  caused by: {cause}\n")));
     if let Some(hint) = hint {
         text.push_str(&format!("hint: {hint}\n"));
     }

@@ -8,6 +8,7 @@ use forebay_api::{Plan, Promise, Whereabouts};
 use forebay_engine::{Counters, Counts, DEAD_LETTERS, Ending};
 use serde_json::{Value, json};
 
+use crate::check::promise;
 use crate::run;
 
 /// What a run did.
@@ -132,10 +133,7 @@ impl<'a> Summary<'a> {
                 0 => number(it.deliveries),
                 rebuilt => format!("{} ({} rebuilt)", number(it.deliveries), number(rebuilt)),
             };
-            let promise = match sink.config.promise() {
-                Promise::OncePerId => "exactly once",
-                Promise::AtLeastOnce => "at least once",
-            };
+            let promise = promise(sink.config.promise());
             table.row([&sink.name, &number(it.rows_out), &number(it.refused), &deliveries, promise]);
         }
         text.push_str(&table.text());

@@ -79,7 +79,7 @@ pub fn plan(
 
     let outer = lookup::fill(&file.table, &found);
     let keys = read_file_keys(&outer, &file_schema, &mut problems);
-    let frame = Frame::new(file_name, environment, keys, &mut problems);
+    let frame = Frame::new(file_name, environment, &outer, keys, &mut problems);
     let read_nodes: Vec<Node<'_>> = nodes.iter().map(|it| it.read(registry, &found, &mut problems)).collect();
 
     let mut planned = None;
@@ -186,7 +186,14 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(file_name: &str, environment: Option<&str>, keys: Option<FileKeys>, problems: &mut Vec<Problem>) -> Self {
+    /// `table` is what the keys were read from.
+    fn new(
+        file_name: &str,
+        environment: Option<&str>,
+        table: &DeTable<'_>,
+        keys: Option<FileKeys>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let keys = keys.unwrap_or_default();
         if let Some(name) = &keys.name {
             file::check_name(name, "a pipeline", problems);
@@ -197,10 +204,13 @@ impl Frame {
             let directory = environment.map_or_else(|| name.clone(), |it| format!("{name}-{it}"));
             Spanned::new(0..0, Path::new("./.forebay").join(directory))
         };
+        let place = keys.dead_letters.as_ref().map(|it| it.path.span());
+        let dead_letters = keys.dead_letters.and_then(|it| letters(it, table, problems));
+        let directory = dead_letters.as_ref().and_then(Letters::directory).map(Path::to_owned);
         Self {
             state: keys.state.map_or_else(usual_state, |it| it.path),
-            letters_directory: keys.dead_letters.as_ref().and_then(local),
-            dead_letters: keys.dead_letters.and_then(|it| letters(it, problems)),
+            letters_directory: place.zip(directory).map(|(place, directory)| Spanned::new(place, directory)),
+            dead_letters,
             drain_max: keys.drain_max,
             name,
         }
@@ -220,22 +230,17 @@ fn note(text: &str, found: &Found) -> Option<Note> {
     Some(Note::new(text, found.span.start, format!("needs {}, which {why}", found.origin)))
 }
 
-/// The directory of dead letters, if they are kept in one.
-fn local(keys: &DeadLetterKeys) -> Option<Spanned<PathBuf>> {
-    let path = keys.path.get_ref();
-    (!path.starts_with("s3://")).then(|| Spanned::new(keys.path.span(), path.into()))
-}
-
-fn letters(keys: DeadLetterKeys, problems: &mut Vec<Problem>) -> Option<Letters> {
-    let (path, queue) = (keys.path.span(), keys.queue.as_ref().map(Spanned::span));
+/// The place of dead letters. `table` is what the keys were read from.
+fn letters(keys: DeadLetterKeys, table: &DeTable<'_>, problems: &mut Vec<Problem>) -> Option<Letters> {
+    let path = keys.path.span();
     let letters = Letters::new(keys.path.get_ref(), keys.queue.map(Spanned::into_inner), keys.aws);
     letters
         .map_err(|wrong| {
-            let place = if wrong.key == "queue" { queue.unwrap_or(path) } else { path };
-            let problem = Problem::new(place, format!("`dead_letters`: {}", wrong.what));
-            problems.push(match wrong.hint {
-                Some(hint) => problem.help(hint),
-                None => problem,
+            problems.push(Problem {
+                title: format!("`dead_letters`: {}", wrong.what),
+                span: read::place(table, &format!("dead_letters.{}", wrong.key)).unwrap_or(path),
+                label: wrong.label,
+                help: wrong.hint,
             });
         })
         .ok()
@@ -264,11 +269,13 @@ fn assemble(frame: Frame, nodes: &[Node<'_>], graph: &Graph, flow: Flow, fingerp
         let kind = node.component.as_ref()?.get_ref().clone();
         let inputs: Vec<Input> = graph.inputs[index].iter().map(|it| it.input(nodes)).collect();
         let on_refused = node.keys.on_refused;
+        let fingerprint = fingerprints[index].clone();
         let into = || flow.into[index].as_ref().map(|it| it.schema.clone());
         let out = || flow.out[index].as_ref().map(|it| it.schema.clone());
         match node.config.as_ref()? {
             NodeConfig::Source(config) => {
-                plan.sources.push(PlannedSource { name, kind, config: config.clone(), schema: out()?, on_refused });
+                let (config, schema) = (config.clone(), out()?);
+                plan.sources.push(PlannedSource { name, kind, config, schema, on_refused, fingerprint });
             }
             NodeConfig::Transform(config) => plan.transforms.push(PlannedTransform {
                 name,
@@ -278,6 +285,7 @@ fn assemble(frame: Frame, nodes: &[Node<'_>], graph: &Graph, flow: Flow, fingerp
                 input: into()?,
                 output: out()?,
                 on_refused,
+                fingerprint,
             }),
             NodeConfig::Sink(config) => plan.sinks.push(PlannedSink {
                 name,
@@ -289,7 +297,7 @@ fn assemble(frame: Frame, nodes: &[Node<'_>], graph: &Graph, flow: Flow, fingerp
                 retry: node.keys.retry,
                 in_flight_max: node.keys.in_flight_max,
                 on_refused,
-                fingerprint: fingerprints[index].clone(),
+                fingerprint,
             }),
         }
     }

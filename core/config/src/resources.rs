@@ -1,5 +1,6 @@
 //! Finds two components that would use the same port or directory.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
@@ -44,11 +45,29 @@ pub(crate) fn find_shared(
     find_beyond_this_process(nodes, &claims, problems);
     claims.sort_by_key(|it| it.place.start);
     for (index, claim) in claims.iter().enumerate() {
-        if let Some(earlier) = claims[..index].iter().find(|it| it.resource == claim.resource) {
+        if let Some(earlier) = claims[..index].iter().find(|it| overlap(&it.resource, &claim.resource)) {
             let title = format!("{} is used by {} already", quoted(&claim.resource), earlier.by);
             problems.push(Problem::new(claim.place.clone(), title).help(format!("give {} another one", claim.by)));
         }
     }
+}
+
+/// Whether two components cannot use both at the same time.
+fn overlap(one: &Resource, other: &Resource) -> bool {
+    match (one, other) {
+        // The operating system gives each that asks for port 0 another one.
+        (Resource::Port(one), Resource::Port(other)) => {
+            one.port() == other.port() && one.port() != 0 && meet(one, other)
+        }
+        _ => one == other,
+    }
+}
+
+/// Whether there is an address that both listen on. `[::]` is all of IPv4 too, as it is on Linux by default.
+fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let (one, other) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let holds = |all: IpAddr, it: IpAddr| all.is_unspecified() && (all.is_ipv6() || it.is_ipv4());
+    one == other || holds(one, other) || holds(other, one)
 }
 
 /// Reports directories of sinks if several processes share the partitions of a source: what one of them has begun to
@@ -79,8 +98,8 @@ fn quoted(resource: &Resource) -> String {
 /// The same resource in the form in which equal ones are equal.
 fn normal(resource: Resource) -> Resource {
     match resource {
-        Resource::Port(port) => Resource::Port(port),
         Resource::Directory(path) => Resource::Directory(normal_path(&path)),
+        port => port,
     }
 }
 
@@ -110,7 +129,7 @@ fn place_in(value: &Spanned<DeValue<'_>>, resource: &Resource) -> Option<Range<u
     match value.get_ref() {
         DeValue::String(text) => {
             let names = match resource {
-                Resource::Port(port) => text == port,
+                Resource::Port(port) => text.parse() == Ok(*port),
                 Resource::Directory(path) => normal_path(Path::new(text.as_ref())) == *path,
             };
             names.then(|| value.span())
@@ -124,7 +143,32 @@ fn place_in(value: &Spanned<DeValue<'_>>, resource: &Resource) -> Option<Range<u
 mod tests {
     use std::path::Path;
 
-    use super::normal_path;
+    use forebay_api::Resource;
+
+    use super::{normal_path, overlap};
+
+    /// Scenario: addresses to listen on, two by two, in both orders.
+    /// Guarantees: those that the operating system would not give to two are found, and no others.
+    #[test]
+    fn ports() {
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "[::1]:80", false),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+            ("0.0.0.0:0", "0.0.0.0:0", false),
+        ] {
+            let port = |it: &str| Resource::Port(it.parse().unwrap());
+            assert_eq!(overlap(&port(one), &port(other)), expected, "{one} {other}");
+            assert_eq!(overlap(&port(other), &port(one)), expected, "{other} {one}");
+        }
+    }
 
     /// Scenario: paths with `.` and `..` in several places.
     /// Guarantees: what names the same directory is the same path; what goes above the start is kept.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
-use forebay_api::plan::{Input, PlannedSink, PlannedSource, PlannedTransform, Port};
-use forebay_api::{BoxError, Outputs, Plan, Position, Positions, Read, Span, Transform};
+use forebay_api::plan::{Input, PlannedTransform, Port};
+use forebay_api::{BoxError, Outputs, Plan, Position, Positions, Read, Span, Transform, causes};
 
-use crate::RunError;
 use crate::counters::{Counters, add};
-use crate::letters;
+use crate::route::{Refusals, Route, Step};
+use crate::{RunError, letters};
 
 /// What one sink gets of one read. It may be without rows; the span counts all the same.
 pub(crate) struct Share {
@@ -86,119 +86,50 @@ struct Flowing {
     origin: Arc<RecordBatch>,
 }
 
-/// The way of one source's rows to the sinks. Each lane has its own, and so its own transforms.
+/// The transforms on the way of one source's rows to the sinks. They have a state of their own, so every read that is
+/// under way needs a flow for itself.
 pub(crate) struct Flow {
     pipeline: String,
     version: String,
-    pub source: Arc<str>,
-    on_refused: Refusals,
-    steps: Vec<Step>,
-    /// For each sink that can get rows from this source, where they come from.
-    sinks: BTreeMap<usize, Vec<Input>>,
+    pub route: Arc<Route>,
+    /// One for each step of the route.
+    transforms: Vec<Box<dyn Transform>>,
     counters: Arc<Counters>,
 }
 
-struct Step {
-    name: String,
-    inputs: Vec<Input>,
-    transform: Box<dyn Transform>,
-    on_refused: Refusals,
-    /// The sinks that get something from here.
-    feeds: BTreeSet<usize>,
-}
-
-/// What becomes of what a node refuses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Refusals {
-    Kept,
-    Stop,
-}
-
 impl Flow {
-    /// Lays out the way of `source`. `letters` has the numbers of the sinks that keep the dead letters, by node.
-    pub fn new(
-        plan: &Plan,
-        source: &PlannedSource,
-        letters: &BTreeMap<String, usize>,
-        counters: Arc<Counters>,
-    ) -> Result<Self, RunError> {
-        let mut letter_inputs = BTreeMap::new();
-        let mut refusals = |name: &str| {
-            let kept = letters.get(name).map(|it| (*it, vec![Input { node: name.into(), port: Port::Refused }]));
-            letter_inputs.extend(kept);
-            if letters.contains_key(name) || is_refused_port_read(plan, name) { Refusals::Kept } else { Refusals::Stop }
-        };
-
-        let on_refused = refusals(&source.name);
-        let mut reached = BTreeSet::from([source.name.clone()]);
-        let mut steps = Vec::new();
-        for planned in &plan.transforms {
-            let inputs = reached_inputs(&planned.inputs, &reached);
-            if inputs.is_empty() {
-                continue;
-            }
-            let transform = planned_transform(planned, &planned.input)?.0;
-            reached.insert(planned.name.clone());
-            let (name, on_refused) = (planned.name.clone(), refusals(&planned.name));
-            steps.push(Step { name, inputs, transform, on_refused, feeds: BTreeSet::new() });
-        }
-        let of_sink = |(index, it): (usize, &PlannedSink)| (index, reached_inputs(&it.inputs, &reached));
-        let mut sinks: BTreeMap<usize, Vec<Input>> = plan.sinks.iter().enumerate().map(of_sink).collect();
-        sinks.extend(letter_inputs);
-        sinks.retain(|_, inputs| !inputs.is_empty());
-        mark_feeds(&mut steps, &sinks);
-        if let Err(error) = narrow(plan, &mut steps, &sinks) {
+    /// Plans the transforms of a route of the plan.
+    pub fn new(plan: &Plan, route: Arc<Route>, counters: Arc<Counters>) -> Result<Self, RunError> {
+        let mut transforms = planned_transforms(plan, &route)?;
+        if let Err(error) = narrow(plan, &route, &mut transforms) {
             // It would have been less work.
-            tracing::warn!("all columns are built: {}", crate::causes(&error));
-            for step in &mut steps {
-                let planned = plan.transforms.iter().find(|it| it.name == step.name).expect("a step is in the plan");
-                step.transform = planned_transform(planned, &planned.input)?.0;
-            }
+            tracing::warn!("all columns are built: {}", causes(&error));
+            transforms = planned_transforms(plan, &route)?;
         }
-        Ok(Self {
-            pipeline: plan.name.clone(),
-            version: plan.version.clone(),
-            source: source.name.as_str().into(),
-            on_refused,
-            steps,
-            sinks,
-            counters,
-        })
-    }
-
-    /// The sinks that get something from a node of this way, its dead letters included.
-    pub fn fed_by(&self, node: &str) -> BTreeSet<usize> {
-        match self.steps.iter().find(|it| it.name == node) {
-            Some(step) => step.feeds.clone(),
-            None => self.sinks(),
-        }
-    }
-
-    /// The sinks that can get rows from this source.
-    pub fn sinks(&self) -> BTreeSet<usize> {
-        self.sinks.keys().copied().collect()
+        Ok(Self { pipeline: plan.name.clone(), version: plan.version.clone(), route, transforms, counters })
     }
 
     /// Takes a read through to the sinks in `wanted`. Each of them gets a share, if only the span.
     pub fn apply(&mut self, read: Read, wanted: &BTreeSet<usize>) -> Result<Vec<(usize, Share)>, RunError> {
         let mut ports: BTreeMap<Input, Vec<Flowing>> = BTreeMap::new();
         self.enter(&read, &mut ports)?;
-        let (pipeline, version) = (&*self.pipeline, &*self.version);
-        let place = letters::Place { pipeline, version, source: &self.source, partition: &read.span.partition };
-        for step in self.steps.iter_mut().filter(|it| !it.feeds.is_disjoint(wanted)) {
-            step.run(&place, &mut ports, &read.span, &self.counters)?;
+        let (pipeline, version, route) = (&*self.pipeline, &*self.version, &*self.route);
+        let place = letters::Place { pipeline, version, source: &route.source, partition: &read.span.partition };
+        let steps = route.steps.iter().zip(&mut self.transforms);
+        for (step, transform) in steps.filter(|(step, _)| !step.feeds.is_disjoint(wanted)) {
+            step.run(&mut **transform, &place, &mut ports, &read.span, &self.counters)?;
         }
         let share = |(sink, inputs): (&usize, &Vec<Input>)| {
             let flowing = inputs.iter().filter_map(|it| ports.get(it)).flatten();
             let rows = flowing.filter(|it| it.rows.num_rows() > 0).map(|it| (it.rows.clone(), it.places.clone()));
-            (*sink, Share { source: self.source.clone(), span: read.span.clone(), rows: rows.collect() })
+            (*sink, Share { source: route.source.clone(), span: read.span.clone(), rows: rows.collect() })
         };
-        Ok(self.sinks.iter().filter(|(sink, _)| wanted.contains(sink)).map(share).collect())
+        Ok(route.sinks.iter().filter(|(sink, _)| wanted.contains(sink)).map(share).collect())
     }
 
     /// Puts the read's rows and refusals on the source's ports.
     fn enter(&self, read: &Read, ports: &mut BTreeMap<Input, Vec<Flowing>>) -> Result<(), RunError> {
-        let counters = self.counters.node(&self.source);
+        let counters = self.counters.node(&self.route.source);
         add(&counters.rows_in, (read.rows.num_rows() + read.refused.len()) as u64);
         add(&counters.bytes_in, batch_bytes(&read.rows));
         add(&counters.rows_out, read.rows.num_rows() as u64);
@@ -212,28 +143,30 @@ impl Flow {
             places: Places { of_read, picked: None },
             origin: Arc::new(read.rows.clone()),
         };
-        ports.insert(Input { node: self.source.to_string(), port: Port::Rows }, vec![flowing]);
+        ports.insert(Input { node: self.route.source.to_string(), port: Port::Rows }, vec![flowing]);
         if read.refused.is_empty() {
             return Ok(());
         }
-        if self.on_refused == Refusals::Stop {
+        if self.route.on_refused == Refusals::Stop {
             let first = &read.refused[0];
-            return Err(refused_stop(&self.source, &first.why, &self.source, &read.span, &first.position));
+            return Err(refused_stop(&self.route.source, &first.why, &self.route.source, &read.span, &first.position));
         }
         let (pipeline, version) = (&*self.pipeline, &*self.version);
-        let place = letters::Place { pipeline, version, source: &self.source, partition: &read.span.partition };
+        let place = letters::Place { pipeline, version, source: &self.route.source, partition: &read.span.partition };
         let rows = letters::of_source(&place, &read.refused);
         let positions = read.refused.iter().map(|it| it.position.clone()).collect();
         let places = Places { of_read: Arc::new(ReadPlaces::Listed(positions)), picked: None };
         let flowing = Flowing { origin: Arc::new(rows.clone()), rows, places };
-        ports.insert(Input { node: self.source.to_string(), port: Port::Refused }, vec![flowing]);
+        ports.insert(Input { node: self.route.source.to_string(), port: Port::Refused }, vec![flowing]);
         Ok(())
     }
 }
 
 impl Step {
+    /// Takes what has come to this step through its transform, and puts what comes out on its ports.
     fn run(
-        &mut self,
+        &self,
+        transform: &mut dyn Transform,
         place: &letters::Place<'_>,
         ports: &mut BTreeMap<Input, Vec<Flowing>>,
         span: &Span,
@@ -246,7 +179,7 @@ impl Step {
             let n = input.rows.num_rows();
             let mut out = Outputs::new(n);
             let failed = |error| RunError::new(&self.name, "failed", error);
-            self.transform.apply(input.rows.clone(), &mut out).map_err(failed)?;
+            transform.apply(input.rows.clone(), &mut out).map_err(failed)?;
             add(&counters.rows_in, n as u64);
             add(&counters.bytes_in, batch_bytes(&input.rows));
             add(&counters.filtered, filtered(n, &out));
@@ -273,31 +206,6 @@ impl Step {
     }
 }
 
-/// Whether some node reads what `node` refuses.
-pub(crate) fn is_refused_port_read(plan: &Plan, node: &str) -> bool {
-    let port = Input { node: node.into(), port: Port::Refused };
-    plan.transforms.iter().any(|it| it.inputs.contains(&port)) || plan.sinks.iter().any(|it| it.inputs.contains(&port))
-}
-
-/// The inputs that rows of one source can come by, in an order of their own: that of the file may be changed without
-/// changing what a delivery is.
-fn reached_inputs(inputs: &[Input], reached: &BTreeSet<String>) -> Vec<Input> {
-    let inputs: BTreeSet<&Input> = inputs.iter().filter(|it| reached.contains(&it.node)).collect();
-    inputs.into_iter().cloned().collect()
-}
-
-/// Notes for each step which sinks get something from it, last steps first.
-fn mark_feeds(steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) {
-    for index in (0..steps.len()).rev() {
-        let (before, after) = steps.split_at_mut(index + 1);
-        let step = &mut before[index];
-        let reads = |inputs: &[Input]| inputs.iter().any(|it| it.node == step.name);
-        let direct = sinks.iter().filter(|(_, inputs)| reads(inputs)).map(|(sink, _)| *sink);
-        let through = after.iter().filter(|it| reads(&it.inputs)).flat_map(|it| it.feeds.iter().copied());
-        step.feeds = direct.chain(through).collect();
-    }
-}
-
 /// Makes a transform and plans it for `input`. Gives the columns that come out, too.
 fn planned_transform(
     planned: &PlannedTransform,
@@ -309,25 +217,31 @@ fn planned_transform(
     Ok((transform, output))
 }
 
-/// Lets every step leave out the columns that nothing behind it uses, and plans the steps behind it for what is left.
-fn narrow(plan: &Plan, steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) -> Result<(), RunError> {
-    let used = used_columns(steps, sinks);
+/// Makes the transforms of a route, each planned for all columns that can come.
+fn planned_transforms(plan: &Plan, route: &Route) -> Result<Vec<Box<dyn Transform>>, RunError> {
+    let planned = route.steps.iter().map(|it| &plan.transforms[it.transform]);
+    planned.map(|it| Ok(planned_transform(it, &it.input)?.0)).collect()
+}
+
+/// Lets every transform leave out the columns that nothing behind it uses, and plans those behind it for what is left.
+fn narrow(plan: &Plan, route: &Route, transforms: &mut [Box<dyn Transform>]) -> Result<(), RunError> {
+    let used = used_columns(route, transforms);
     // What comes out of each step that leaves something out.
-    let mut narrower: BTreeMap<String, SchemaRef> = BTreeMap::new();
-    for (step, used) in steps.iter_mut().zip(used) {
-        let planned = plan.transforms.iter().find(|it| it.name == step.name).expect("a step is in the plan");
+    let mut narrower: BTreeMap<&str, SchemaRef> = BTreeMap::new();
+    for ((step, transform), used) in route.steps.iter().zip(transforms).zip(used) {
+        let planned = &plan.transforms[step.transform];
         let mut output = planned.output.clone();
-        if let Some(input) = rows_inputs(&step.inputs).find_map(|it| narrower.get(&it.node)) {
-            (step.transform, output) = planned_transform(planned, input)?;
+        if let Some(input) = rows_inputs(&step.inputs).find_map(|it| narrower.get(it.node.as_str())) {
+            (*transform, output) = planned_transform(planned, input)?;
         }
         let all_used = used.is_none();
-        output = used.and_then(|it| step.transform.narrow(&it)).unwrap_or(output);
+        output = used.and_then(|it| transform.narrow(&it)).unwrap_or(output);
         if all_used && output != planned.output {
             let what = "it names fewer columns than it uses".into();
             return Err(RunError::new(&step.name, "cannot do with less", what));
         }
         if output != planned.output {
-            narrower.insert(step.name.clone(), output);
+            narrower.insert(&step.name, output);
         }
     }
     Ok(())
@@ -339,22 +253,21 @@ fn rows_inputs(inputs: &[Input]) -> impl Iterator<Item = &Input> {
 }
 
 /// For each step, which columns of its rows are used behind it; `None`: all, or nobody knows.
-fn used_columns(steps: &mut [Step], sinks: &BTreeMap<usize, Vec<Input>>) -> Vec<Option<BTreeSet<String>>> {
-    let mut used = vec![None; steps.len()];
-    for index in (0..steps.len()).rev() {
-        let (before, after) = steps.split_at_mut(index + 1);
-        let step = &mut before[index];
+fn used_columns(route: &Route, transforms: &mut [Box<dyn Transform>]) -> Vec<Option<BTreeSet<String>>> {
+    let mut used = vec![None; transforms.len()];
+    for (index, step) in route.steps.iter().enumerate().rev() {
+        let (before, after) = transforms.split_at_mut(index + 1);
         let rows = Input { node: step.name.clone(), port: Port::Rows };
-        if sinks.values().any(|it| it.contains(&rows)) {
+        if route.sinks.values().any(|it| it.contains(&rows)) {
             continue;
         }
         // A step that several nodes feed was planned for columns that they have in common.
-        let uses = |it: &Step| if it.inputs.len() == 1 { it.transform.uses() } else { None };
-        let readers = after.iter().filter(|it| it.inputs.contains(&rows));
-        used[index] = readers.map(uses).reduce(|a, b| Some(a?.into_iter().chain(b?).collect())).flatten();
+        let readers = route.steps[index + 1..].iter().zip(after).filter(|(it, _)| it.inputs.contains(&rows));
+        let uses = readers.map(|(step, it)| if step.inputs.len() == 1 { it.uses() } else { None });
+        used[index] = uses.reduce(|a, b| Some(a?.into_iter().chain(b?).collect())).flatten();
         if let Some(used) = &used[index] {
             // What it uses itself may be less now.
-            step.transform.narrow(used);
+            before[index].narrow(used);
         }
     }
     used

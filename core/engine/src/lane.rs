@@ -15,12 +15,14 @@ use crate::counters::{Counters, add};
 use crate::flow::{Flow, Share};
 use crate::outlet::{Gone, Inlet};
 use crate::recovery::Standing;
+use crate::route::Route;
 use crate::{RunError, tasks};
 
 /// A source, its way to the sinks, and where they stand.
 pub(crate) struct Lane {
+    pub route: Arc<Route>,
     pub source: Box<dyn Source>,
-    /// The same way several times, for as many reads at a time.
+    /// As many as reads may be under way at a time.
     pub flows: Vec<Flow>,
     pub standing: Standing,
     /// By the sink's number in the plan.
@@ -35,25 +37,31 @@ type Transformed = JoinHandle<(Flow, Result<Vec<(usize, Share)>, RunError>)>;
 impl Lane {
     /// Reads until the input ends or a stop is asked for.
     pub async fn run(self) -> Result<(), RunError> {
-        let Self { source, flows, standing, inlets, counters, stop } = self;
-        let name = flows[0].source.clone();
-        let sinks = flows[0].sinks();
+        let Self { route, source, flows, standing, inlets, counters, stop } = self;
+        let (name, sinks) = (route.source.clone(), route.sinks());
         let (free, idle) = mpsc::channel(flows.len());
         let (begun, under_way) = mpsc::channel(flows.len());
         for flow in flows {
             free.try_send(flow).expect("there is room for every flow");
         }
-        let puller = Puller { name: name.clone(), source, sinks, standing, counters, idle, begun };
+        let mut puller = Puller { name: name.clone(), source, sinks, standing, counters, idle, begun };
         let pulled = async {
-            tokio::select! {
+            let pulled = tokio::select! {
                 biased;
                 () = stop.cancelled() => Ok(()),
                 pulled = puller.run() => pulled,
+            };
+            let Puller { mut source, begun, .. } = puller;
+            // What was read is handed out meanwhile, to its end.
+            drop(begun);
+            if pulled.is_ok() {
+                source.close().await;
             }
+            pulled
         };
         // What could not be read does not keep what was read from being handed out; the other way round it does.
         let pulled = async { Ok(pulled.await) };
-        let (pulled, ()) = tokio::try_join!(pulled, hand_out(&name, under_way, free, &inlets))?;
+        let (pulled, ()) = tokio::try_join!(pulled, hand_out(&name, under_way, free, inlets))?;
         pulled
     }
 }
@@ -70,7 +78,7 @@ struct Puller {
 }
 
 impl Puller {
-    async fn run(mut self) -> Result<(), RunError> {
+    async fn run(&mut self) -> Result<(), RunError> {
         let begun = self.standing.resume(&self.sinks).into_iter().filter(|it| it.1 != Position::End);
         let mut ends = Ends(begun.collect());
         loop {
@@ -105,7 +113,7 @@ async fn hand_out(
     name: &str,
     mut under_way: mpsc::Receiver<Transformed>,
     free: mpsc::Sender<Flow>,
-    inlets: &BTreeMap<usize, Inlet>,
+    inlets: BTreeMap<usize, Inlet>,
 ) -> Result<(), RunError> {
     while let Some(transformed) = under_way.recv().await {
         let (flow, shares) = transformed.await.map_err(|error| tasks::gone(name, error))?;

@@ -145,10 +145,10 @@ impl Moves {
         let waits = !self.done.contains(&settled);
         let key = |number: u64| (sink.to_owned(), number);
         Change {
-            intend: None,
             settle: waits.then(|| key(settled)).into_iter().collect(),
             forget: self.done.into_iter().map(key).collect(),
             advance: self.advance,
+            ..Change::default()
         }
     }
 }

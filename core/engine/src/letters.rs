@@ -46,13 +46,15 @@ pub(crate) fn of_transform<'a>(
     batch(place, component, refused.map(letter).collect())
 }
 
-/// Letters for what a sink refused: each row alone in a batch, its position, and the reason.
+/// Letters for what a sink refused: a row of a batch, its position, and the reason.
 pub(crate) fn of_sink<'a>(
     place: &Place<'_>,
     sink: &str,
-    refused: impl Iterator<Item = (&'a RecordBatch, Position, &'a str)>,
+    refused: impl Iterator<Item = (&'a RecordBatch, usize, Position, &'a str)>,
 ) -> RecordBatch {
-    let letter = |(row, position, why): (&RecordBatch, Position, &str)| (payload(row, 0), why.to_owned(), position);
+    let letter = |(rows, row, position, why): (&RecordBatch, usize, Position, &str)| {
+        (payload(rows, row), why.to_owned(), position)
+    };
     batch(place, sink, refused.map(letter).collect())
 }
 

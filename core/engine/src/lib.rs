@@ -1,33 +1,43 @@
 //! Runs a plan. The only crate that moves positions.
 //!
-//! - A [`lane`] for each source pulls reads, takes them through all transforms ([`flow`]), and hands each sink its share.
+//! - A [`lane`] for each source pulls reads, takes them through all transforms ([`flow`]) on their [`route`], and hands
+//!   each sink its share.
 //! - An [`outlet`] for each sink joins shares into a [`delivery`], writes the intent down, makes the delivery
 //!   visible, and keeps the books ([`ledger`]).
 //! - A [`part`] puts these together for sources whose positions are kept in one store. After a start, what may or may not
-//!   be visible is rebuilt exactly ([`replay`]) before anything new is read.
+//!   be visible is rebuilt exactly ([`rebuild`]) before anything new is read, and only if rows still go the way that they
+//!   went before ([`way`]).
 //! - A partition that several processes share is a part of its own, for as long as this process holds the claim to it
-//!   ([`share`]). [`pipeline`] opens the sinks and sees all parts through.
+//!   ([`share`]); what the process knew of it from before goes along ([`handover`]), and all of them together hold no more
+//!   of a sink's rows in memory than one part alone ([`budget`]). [`pipeline`] opens the sinks and
+//!   sees all parts through, until their input ends or something else ends them ([`halt`]).
 //!
 //! What is decided, is decided by pure functions: [`rules`], [`ledger`], [`recovery`]. The seeded simulation in
 //! `sim/` runs all of this and pulls the plug before any poll of any task.
 //!
-//! Time is tokio's, so that the simulation can stop it; nothing here reads the clock of the wall.
+//! Time is tokio's, so that the simulation can stop it; the clock of the wall is read only to note when a delivery was
+//! intended.
 
+mod budget;
 mod counters;
 mod delivery;
 mod flow;
+mod halt;
+mod handover;
 mod lane;
 mod ledger;
 mod letters;
 mod outlet;
 mod part;
 mod pipeline;
+mod rebuild;
 mod recovery;
-mod replay;
+mod route;
 mod rules;
 mod settle;
 mod share;
 mod tasks;
+mod way;
 
 #[cfg(test)]
 mod sim;
@@ -61,7 +71,8 @@ pub struct Options {
     /// Spreads the waits of several processes that failed together.
     pub jitter_seed: u64,
     /// Give up deliveries that a crash left open instead of rebuilding them. Their rows are read again as far as they
-    /// are there, and may be there twice.
+    /// are there, and may be there twice. Go on, too, where the pipeline was changed while some sinks were behind others:
+    /// rows between them may be lost or doubled.
     pub abandon_pending: bool,
 }
 
@@ -112,27 +123,7 @@ impl Error for RunError {
     }
 }
 
-/// An error and everything behind it, in one line.
-pub fn causes(error: &(dyn Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |it: &&(dyn Error + 'static)| (*it).source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// Runs a plan until its input ends, a stop is asked for, or something goes wrong that waiting does not mend.
 pub async fn run(plan: &Plan, options: Options) -> Result<Ending, RunError> {
-    run_by(plan, options, Rules::default()).await
-}
-
-/// As [`run`], with the rules that the simulation wants.
-async fn run_by(plan: &Plan, options: Options, rules: Rules) -> Result<Ending, RunError> {
-    let stop = options.stop.clone();
-    let drain = async {
-        stop.cancelled().await;
-        tokio::time::sleep(plan.drain_max.duration()).await;
-    };
-    tokio::select! {
-        biased;
-        ended = pipeline::run(plan, options, rules) => ended,
-        () = drain => Ok(Ending::DrainCut),
-    }
+    pipeline::run(plan, options, Rules::default()).await
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
 
 use forebay_api::Batch;
 use forebay_state::{Change, Pending, SourceSpan, Store};
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::budget::{Budget, Held, UNIT};
 use crate::counters::Counters;
 use crate::delivery::{Delivery, SinkSide};
 use crate::flow::Share;
@@ -22,39 +24,56 @@ use crate::{RunError, tasks};
 const QUEUED_SHARES_MAX: usize = if cfg!(test) { 5 } else { 64 };
 /// Bytes that may wait for a sink. One share may be larger, and then waits alone. Few in tests, as above.
 pub(crate) const QUEUED_BYTES_MAX: u64 = if cfg!(test) { 3 << 10 } else { 8 << 20 };
-/// Room is counted in pieces of this size, since a semaphore's counter is small.
-const ROOM_UNIT: u64 = 1 << 10;
 
 /// Where lanes put the shares of one sink.
 #[derive(Clone)]
 pub(crate) struct Inlet {
-    queue: mpsc::Sender<(Share, OwnedSemaphorePermit)>,
+    queue: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
+    budget: Option<Budget>,
     name: Arc<str>,
     counters: Arc<Counters>,
 }
 
 /// The other end of an [`Inlet`].
-pub(crate) type Queue = mpsc::Receiver<(Share, OwnedSemaphorePermit)>;
+pub(crate) type Queue = mpsc::Receiver<Queued>;
+
+/// A share that waits for a sink.
+pub(crate) struct Queued {
+    share: Share,
+    /// What it takes of the queue's room.
+    room: OwnedSemaphorePermit,
+    /// What it takes of the sink's budget.
+    held: Held,
+}
 
 /// The outlet is gone, and has said why itself.
 pub(crate) struct Gone;
 
 impl Inlet {
     /// A bounded way to a sink.
-    pub fn new(name: &str, counters: Arc<Counters>) -> (Self, Queue) {
+    pub fn new(name: &str, budget: Option<Budget>, counters: Arc<Counters>) -> (Self, Queue) {
         let (queue, other_end) = mpsc::channel(QUEUED_SHARES_MAX);
-        let room = Arc::new(Semaphore::new((QUEUED_BYTES_MAX / ROOM_UNIT) as usize));
-        (Self { queue, room, name: name.into(), counters }, other_end)
+        let room = Arc::new(Semaphore::new((QUEUED_BYTES_MAX / UNIT) as usize));
+        (Self { queue, room, budget, name: name.into(), counters }, other_end)
     }
 
     /// Waits for room, then hands the share over.
     pub async fn send(&self, share: Share) -> Result<(), Gone> {
-        let units = share.byte_count().div_ceil(ROOM_UNIT).min(QUEUED_BYTES_MAX / ROOM_UNIT) as u32;
+        let units = share.byte_count().div_ceil(UNIT).min(QUEUED_BYTES_MAX / UNIT) as u32;
         let room = self.room.clone().acquire_many_owned(units).await.map_err(|_| Gone)?;
-        let queued = QUEUED_BYTES_MAX - self.room.available_permits() as u64 * ROOM_UNIT;
+        let queued = QUEUED_BYTES_MAX - self.room.available_permits() as u64 * UNIT;
         self.counters.node(&self.name).queued_bytes_peak.fetch_max(queued, Relaxed);
-        self.queue.send((share, room)).await.map_err(|_| Gone)
+        let held = match &self.budget {
+            Some(budget) => tokio::select! {
+                biased;
+                held = budget.take(share.byte_count()) => held,
+                // Others may hold all of it for long.
+                () = self.queue.closed() => return Err(Gone),
+            },
+            None => Held::default(),
+        };
+        self.queue.send(Queued { share, room, held }).await.map_err(|_| Gone)
     }
 }
 
@@ -67,6 +86,8 @@ pub(crate) struct OutletSettings {
     pub fingerprint: String,
     /// See [`forebay_state::Snapshot::epoch`].
     pub epoch: String,
+    /// See [`SinkNode::budget`](crate::pipeline::SinkNode::budget).
+    pub budget: Option<Budget>,
     pub rules: Rules,
 }
 
@@ -79,6 +100,8 @@ pub(crate) struct Outlet {
     settlements: Arc<Settlements>,
     ledger: Ledger,
     filling: Option<Delivery>,
+    /// What the delivery being filled takes of the budget.
+    held: Held,
     in_flight: JoinSet<Result<(), RunError>>,
     /// Which delivery each task in flight carries.
     carried: HashMap<Id, u64>,
@@ -105,6 +128,7 @@ impl Outlet {
             settlements,
             ledger,
             filling: None,
+            held: Held::default(),
             in_flight: JoinSet::new(),
             carried: HashMap::new(),
             named: 0,
@@ -114,19 +138,25 @@ impl Outlet {
 
     /// Runs until every lane is done and everything that they sent is settled.
     pub async fn run(mut self, mut queue: Queue) -> Result<(), RunError> {
-        let mut waiting: Option<Share> = None;
+        let mut waiting: Option<(Share, Held)> = None;
         let mut input_ended = false;
         loop {
             let fill = self.filling.as_ref().map(|it| it.fill()).unwrap_or_default();
             let due = flush(fill, self.flushed.map(|it| it.elapsed()), &self.settings.batch);
-            let fits_in = waiting.as_ref().is_none_or(|it| fits(fill, it.row_count(), &self.settings.batch));
-            let wants_out = matches!(due, Flush::Now | Flush::MayGrow) || input_ended || !fits_in;
+            let fits_in = waiting.as_ref().is_none_or(|it| fits(fill, it.0.row_count(), &self.settings.batch));
+            let budget = self.settings.budget.as_ref().filter(|_| fill.rows > 0);
+            let is_pressed = budget.is_some_and(Budget::presses);
+            let wants_out = matches!(due, Flush::Now | Flush::MayGrow) || input_ended || is_pressed || !fits_in;
             if self.filling.is_some() && wants_out && self.may_flush(fill) {
                 self.flush().await?;
                 continue;
             }
-            if fits_in && due != Flush::Now && waiting.is_some() {
-                self.join(waiting.take()).await?;
+            if fits_in
+                && due != Flush::Now
+                && let Some((share, held)) = waiting.take()
+            {
+                self.join(share).await?;
+                self.held.join(held);
                 continue;
             }
             if input_ended && self.filling.is_none() && self.in_flight.is_empty() {
@@ -136,13 +166,24 @@ impl Outlet {
                 Flush::In(wait) => Some(wait),
                 _ => None,
             };
+            let budget = budget.cloned().filter(|_| !is_pressed);
+            let pressed = async {
+                match &budget {
+                    Some(budget) => budget.pressed().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 Some(landed) = self.in_flight.join_next_with_id() => self.land(landed).await?,
                 () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => {}
+                () = pressed => {}
                 share = queue.recv(), if waiting.is_none() && !input_ended => match share {
                     // The room is free again as soon as the share is here: what is being filled has its own bound.
-                    Some((share, _room)) => waiting = Some(share),
+                    Some(Queued { share, room, held }) => {
+                        drop(room);
+                        waiting = Some((share, held));
+                    }
                     None => input_ended = true,
                 },
             }
@@ -158,8 +199,7 @@ impl Outlet {
     }
 
     /// Takes a share into the delivery being filled.
-    async fn join(&mut self, share: Option<Share>) -> Result<(), RunError> {
-        let Some(share) = share else { return Ok(()) };
+    async fn join(&mut self, share: Share) -> Result<(), RunError> {
         let filling = match self.filling.take() {
             Some(filling) => self.filling.insert(filling),
             None => {
@@ -189,6 +229,7 @@ impl Outlet {
     /// Sends the delivery being filled on its way; the intent is durable before anything of it can be visible.
     async fn flush(&mut self) -> Result<(), RunError> {
         let Some(mut delivery) = self.filling.take() else { return Ok(()) };
+        let held = std::mem::take(&mut self.held);
         if delivery.rows == 0 {
             return self.settle(delivery.number).await;
         }
@@ -199,6 +240,7 @@ impl Outlet {
             fingerprint: self.settings.fingerprint.clone(),
             spans: delivery.joined.clone(),
             rows: delivery.rows,
+            intended: Some(SystemTime::now()),
             settled: false,
         };
         if let Some(intent) = (self.settings.rules.intend)(pending) {
@@ -208,7 +250,14 @@ impl Outlet {
         self.flushed = Some(Instant::now());
         let (side, counters) = (self.side.clone(), self.counters.clone());
         let number = delivery.number;
-        let carry = async move { delivery.commit(&side, counters.node(&side.name)).await };
+        let leaving = self.settings.budget.as_ref().map(|it| it.leave(held));
+        let carry = async move {
+            let committed = delivery.commit(&side, counters.node(&side.name)).await;
+            drop(delivery);
+            // Only now is it free.
+            drop(leaving);
+            committed
+        };
         let task = self.in_flight.spawn(tasks::observed(carry)).id();
         self.carried.insert(task, number);
         Ok(())

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_api::plan::PlannedSource;
-use forebay_api::{Age, BoxError, Claim, Partition, Plan, Position, Resume, Settler, Source};
+use forebay_api::{BoxError, Claim, Partition, Position, Resume, Settler, Source};
 use forebay_state::{Advance, Change, LogKey, Snapshot, Store};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::{Counters, DEAD_LETTERS, add};
 use crate::flow::Flow;
+use crate::halt::Halt;
 use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::outlet::{Inlet, Outlet, OutletSettings, write};
 use crate::pipeline::{Graph, SinkNode};
+use crate::rebuild::rebuild;
 use crate::recovery::Standing;
-use crate::replay::Replay;
+use crate::route::Route;
 use crate::rules::Rules;
 use crate::settle::Settlements;
 use crate::{Ending, RunError, tasks};
@@ -26,7 +28,6 @@ pub(crate) struct Part<'a> {
     pub graph: &'a Graph<'a>,
     pub sources: Vec<Origin<'a>>,
     pub store: Arc<dyn Store>,
-    pub abandon_pending: bool,
 }
 
 /// A source of the plan, and who opens it.
@@ -50,21 +51,9 @@ impl Origin<'_> {
 impl Part<'_> {
     /// Runs until the input ends, a stop is asked for, or something goes wrong.
     pub async fn run(self, stop: &CancellationToken) -> Result<Ending, RunError> {
-        let Self { graph, sources, store, abandon_pending } = self;
-        let Graph { plan, nodes, letters_of, counters, workers, rules } = graph;
-        let ready = async {
-            let snapshot = load(&*store).await?;
-            if abandon_pending {
-                abandon(&*store, &snapshot).await?;
-            }
-            let snapshot = load(&*store).await?;
-            warn_of_strangers(plan, &snapshot, nodes);
-            let replay = Replay { graph, sources: &sources, store: &*store, snapshot: &snapshot };
-            for (index, node) in nodes.iter().enumerate() {
-                replay.sink(index, &node.side, node.promise, &node.fingerprint).await?;
-            }
-            Ok(())
-        };
+        let Self { graph, sources, store } = self;
+        let Graph { plan, nodes, counters, workers, rules, halt, .. } = graph;
+        let ready = rebuild(graph, &sources, &*store);
         tokio::select! {
             biased;
             ready = ready => ready?,
@@ -72,76 +61,48 @@ impl Part<'_> {
             () = stop.cancelled() => return Ok(Ending::DrainCut),
         }
 
-        let mut flows = Vec::new();
-        for Origin { planned, .. } in &sources {
-            let flow = || Flow::new(plan, planned, letters_of, counters.clone());
-            flows.push((0..(*workers).max(1)).map(|_| flow()).collect::<Result<Vec<_>, _>>()?);
-        }
-        begin_letters(&*store, &flows, letters_of, nodes).await?;
+        begin_letters(graph, &*store, &sources).await?;
         let snapshot = load(&*store).await?;
         let mut lanes = Vec::new();
-        for (origin, flows) in sources.iter().zip(flows) {
+        for origin in &sources {
             let name = &origin.planned.name;
+            let route = graph.route(name);
+            let flow = |_| Flow::new(plan, route.clone(), counters.clone());
+            let flows = (0..(*workers).max(1)).map(flow).collect::<Result<Vec<_>, _>>()?;
             let standing = standing(&snapshot, name, nodes);
-            let resume = standing.resume(&flows[0].sinks());
+            let resume = standing.resume(&route.sinks());
             let known = resume.values().filter(|it| **it == Position::End).count() as u64;
             add(&counters.node(name).partitions_known, known);
             let source = origin.open(Resume::After(resume)).await;
             let source = source.map_err(|error| RunError::new(name, "could not be opened", error))?;
-            lanes.push(OpenLane { name: name.clone(), source, flows, standing });
+            lanes.push(OpenLane { route: route.clone(), source, flows, standing });
         }
         let tasks = Tasks::start(nodes, lanes, &snapshot, &store, counters, stop, *rules);
-        tasks.finish(stop, plan.drain_max).await?;
+        tasks.finish(halt).await?;
         Ok(if stop.is_cancelled() { Ending::Drained } else { Ending::InputEnded })
     }
 }
 
-/// Gives up what a crash left open.
-async fn abandon(store: &dyn Store, snapshot: &Snapshot) -> Result<(), RunError> {
-    for ((sink, number), pending) in &snapshot.pending {
-        let (id, rows) = (&pending.id, pending.rows);
-        tracing::warn!(sink, %id, rows, "a delivery that a crash left open is given up; its rows are read again");
-        let forget = vec![(sink.clone(), *number)];
-        write(store, sink, Change { forget, ..Change::default() }).await?;
-    }
-    Ok(())
-}
-
-/// Says which names of the state the file does not have: a node that was renamed begins anew, and that may double rows.
-fn warn_of_strangers(plan: &Plan, snapshot: &Snapshot, nodes: &[SinkNode]) {
-    let sinks: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.sink.as_str()).collect();
-    let sources: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.source.as_str()).collect();
-    for sink in sinks.into_iter().filter(|sink| !nodes.iter().any(|it| it.side.name == *sink)) {
-        tracing::warn!(sink, "the state knows a sink that is not in the file; under another name it begins anew");
-    }
-    for source in sources.into_iter().filter(|source| !plan.sources.iter().any(|it| it.name == *source)) {
-        tracing::warn!(source, "the state knows a source that is not in the file; under another name it begins anew");
-    }
-}
-
 /// The state notes under this partition, which no source has, that a node's dead letters are kept from here on.
-fn begun_mark() -> Partition {
+pub(crate) fn begun_mark() -> Partition {
     Partition::from("")
 }
 
 /// Lets the dead letters of nodes that are new begin where the least advanced of the sinks is that the node feeds:
 /// what those have passed was never refused by it, and what they lack is yet to come by it.
-async fn begin_letters(
-    store: &dyn Store,
-    flows: &[Vec<Flow>],
-    letters_of: &BTreeMap<String, usize>,
-    nodes: &[SinkNode],
-) -> Result<(), RunError> {
+async fn begin_letters(graph: &Graph<'_>, store: &dyn Store, sources: &[Origin<'_>]) -> Result<(), RunError> {
     let snapshot = load(store).await?;
-    for flow in flows.iter().map(|it| &it[0]) {
-        let standing = standing(&snapshot, &flow.source, nodes);
-        for (node, index) in letters_of.iter().filter(|(_, index)| flow.sinks().contains(index)) {
+    let nodes = &graph.nodes;
+    for route in sources.iter().map(|it| graph.route(&it.planned.name)) {
+        let standing = standing(&snapshot, &route.source, nodes);
+        for (node, index) in graph.letters_of.iter().filter(|(_, index)| route.sinks.contains_key(index)) {
             let sink = &nodes[*index].side.name;
-            let key = |partition| LogKey { sink: sink.clone(), source: flow.source.to_string(), partition };
+            let key = |partition| LogKey { sink: sink.clone(), source: route.source.to_string(), partition };
             if snapshot.committed.contains_key(&key(begun_mark())) {
                 continue;
             }
-            let others: BTreeSet<usize> = flow.fed_by(node).into_iter().filter(|it| !is_letters(&nodes[*it])).collect();
+            let others: BTreeSet<usize> =
+                route.fed_by(node).into_iter().filter(|it| !is_letters(&nodes[*it])).collect();
             let begins = standing.resume(&others).into_iter().chain([(begun_mark(), Position::End)]);
             let advance = begins.map(|(partition, to)| {
                 let key = key(partition);
@@ -159,7 +120,7 @@ fn is_letters(node: &SinkNode) -> bool {
     node.side.name.starts_with(DEAD_LETTERS)
 }
 
-async fn load(store: &dyn Store) -> Result<Snapshot, RunError> {
+pub(crate) async fn load(store: &dyn Store) -> Result<Snapshot, RunError> {
     store.load().await.map_err(|error| RunError::new("[state]", "could not be read", Box::new(error)))
 }
 
@@ -177,7 +138,7 @@ fn standing(snapshot: &Snapshot, source: &str, nodes: &[SinkNode]) -> Standing {
 
 /// A source that is open, its way to the sinks, and where they stand.
 struct OpenLane {
-    name: String,
+    route: Arc<Route>,
     source: Box<dyn Source>,
     flows: Vec<Flow>,
     standing: Standing,
@@ -189,8 +150,6 @@ struct Tasks {
     outlets: JoinSet<Result<(), RunError>>,
     settlers: JoinSet<Result<(), RunError>>,
     settlements: Arc<Settlements>,
-    /// Stops the lanes: when a stop is asked for, or when one of them fails.
-    halt: CancellationToken,
 }
 
 impl Tasks {
@@ -204,26 +163,24 @@ impl Tasks {
         rules: Rules,
     ) -> Self {
         let mut settlements = Settlements::default();
-        let mut settlers: Vec<(String, Box<dyn Settler>)> = Vec::new();
+        let mut settlers: Vec<(Arc<str>, Box<dyn Settler>)> = Vec::new();
         for lane in &mut lanes {
             if let Some(settler) = lane.source.settler() {
-                settlements.enter(&lane.name, lane.flows[0].sinks(), lane.standing.clone());
-                settlers.push((lane.name.clone(), settler));
+                settlements.enter(&lane.route.source, lane.route.sinks(), lane.standing.clone());
+                settlers.push((lane.route.source.clone(), settler));
             }
         }
         let settlements = Arc::new(settlements);
-        let halt = stop.child_token();
         let mut tasks = Self {
             lanes: JoinSet::new(),
             outlets: JoinSet::new(),
             settlers: JoinSet::new(),
             settlements: settlements.clone(),
-            halt: halt.clone(),
         };
         let mut inlets = BTreeMap::new();
-        let reached: BTreeSet<usize> = lanes.iter().flat_map(|it| it.flows[0].sinks()).collect();
+        let reached: BTreeSet<usize> = lanes.iter().flat_map(|it| it.route.sinks()).collect();
         for (index, node) in nodes.iter().enumerate().filter(|(index, _)| reached.contains(index)) {
-            let (inlet, queue) = Inlet::new(&node.side.name, counters.clone());
+            let (inlet, queue) = Inlet::new(&node.side.name, node.budget.clone(), counters.clone());
             inlets.insert(index, inlet);
             let ledger = Ledger::new(&node.side.name, rules, &snapshot.committed);
             let settings = OutletSettings {
@@ -232,16 +189,17 @@ impl Tasks {
                 in_flight_max: node.in_flight_max,
                 fingerprint: node.fingerprint.clone(),
                 epoch: snapshot.epoch.clone(),
+                budget: node.budget.clone(),
                 rules,
             };
             let outlet =
                 Outlet::new(settings, node.side.clone(), store.clone(), counters.clone(), settlements.clone(), ledger);
             tasks.outlets.spawn(tasks::observed(outlet.run(queue)));
         }
-        for OpenLane { source, flows, standing, .. } in lanes {
+        for OpenLane { route, source, flows, standing } in lanes {
             // The lanes hold the only ways in: when they are done, the outlets see the end.
-            let (inlets, counters, stop) = (inlets.clone(), counters.clone(), halt.clone());
-            let lane = Lane { source, flows, standing, inlets, counters, stop };
+            let (inlets, counters, stop) = (inlets.clone(), counters.clone(), stop.clone());
+            let lane = Lane { route, source, flows, standing, inlets, counters, stop };
             tasks.lanes.spawn(tasks::observed(lane.run()));
         }
         for (name, settler) in settlers {
@@ -252,19 +210,8 @@ impl Tasks {
     }
 
     /// Sees everything to its end. What a lane could not read does not keep what was read from being delivered;
-    /// what a sink could not deliver ends everything at once.
-    async fn finish(mut self, stop: &CancellationToken, drain_max: Age) -> Result<(), RunError> {
-        let mut failed: Option<RunError> = None;
-        let halt = self.halt.clone();
-        // A stop has its own limit, over all of the run.
-        let cut = async move {
-            halt.cancelled().await;
-            match stop.is_cancelled() {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(drain_max.duration()).await,
-            }
-        };
-        tokio::pin!(cut);
+    /// what a sink could not deliver ends all of this part at once.
+    async fn finish(mut self, halt: &Halt) -> Result<(), RunError> {
         while !self.lanes.is_empty() || !self.outlets.is_empty() {
             tokio::select! {
                 biased;
@@ -272,15 +219,10 @@ impl Tasks {
                 Some(told) = self.settlers.join_next() => ended(told)?,
                 Some(done) = self.lanes.join_next() => {
                     if let Err(error) = ended(done) {
-                        failed.get_or_insert(error);
-                        self.halt.cancel();
+                        halt.fail(error);
                     }
                 }
-                () = &mut cut => break,
             }
-        }
-        if let Some(error) = failed {
-            return Err(error);
         }
         self.settlements.close();
         while let Some(told) = self.settlers.join_next().await {

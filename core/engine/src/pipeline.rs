@@ -1,6 +1,6 @@
 //! Opens the sinks of a plan, and sees its parts through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,12 +8,16 @@ use forebay_api::plan::{OnRefused, PlannedSource, Retry};
 use forebay_api::{Batch, ByteSize, Deliver, Plan, Promise, Sink, whole};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::budget::{self, Budget};
 use crate::counters::{Counters, DEAD_LETTERS};
 use crate::delivery::SinkSide;
-use crate::flow::is_refused_port_read;
+use crate::halt::Halt;
+use crate::handover::Handover;
+use crate::outlet::QUEUED_BYTES_MAX;
 use crate::part::{Origin, Part};
+use crate::route::{Route, is_refused_port_read};
 use crate::rules::Rules;
-use crate::share::share;
+use crate::share::Sharing;
 use crate::{Ending, Options, RunError};
 
 /// Everything of a pipeline that its parts have in common.
@@ -23,50 +27,67 @@ pub(crate) struct Graph<'a> {
     pub nodes: Vec<SinkNode>,
     /// The numbers of the sinks that keep the dead letters, by node.
     pub letters_of: BTreeMap<String, usize>,
+    /// The ways of the rows, by source.
+    routes: BTreeMap<String, Arc<Route>>,
     pub counters: Arc<Counters>,
     pub workers: usize,
     pub rules: Rules,
+    /// See [`Options::abandon_pending`].
+    pub abandon_pending: bool,
+    pub halt: Halt,
+}
+
+impl Graph<'_> {
+    /// The way of the rows of a source of the plan.
+    pub fn route(&self, source: &str) -> &Arc<Route> {
+        &self.routes[source]
+    }
 }
 
 /// Runs until the input ends, a stop is asked for, or something goes wrong.
 pub(crate) async fn run(plan: &Plan, options: Options, rules: Rules) -> Result<Ending, RunError> {
     let Options { store, letters, stop, counters, workers, jitter_seed, abandon_pending } = options;
     let kept = if letters.is_some() { refusing_nodes(plan) } else { Vec::new() };
-    let letters_of = kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
-    let nodes = tokio::select! {
+    let letters_of: BTreeMap<String, usize> =
+        kept.iter().enumerate().map(|(nth, node)| (node.clone(), plan.sinks.len() + nth)).collect();
+    let mut nodes = tokio::select! {
         biased;
         nodes = open_sinks(plan, letters, &kept, jitter_seed) => nodes?,
         () = stop.cancelled() => return Ok(Ending::DrainCut),
     };
-    let graph = Graph { plan, nodes, letters_of, counters, workers, rules };
+    let halt = Halt::new(&stop, plan.drain_max.duration());
+    let route = |it| Arc::new(Route::new(plan, it, &letters_of));
+    let routes: BTreeMap<String, Arc<Route>> = plan.sources.iter().map(|it| (it.name.clone(), route(it))).collect();
+    let of_shared = plan.sources.iter().filter(|it| it.config.is_shared()).map(|it| &routes[&it.name]);
+    let of_shared: BTreeSet<usize> = of_shared.flat_map(|it| it.sinks()).collect();
+    of_shared.into_iter().for_each(|it| nodes[it].limit(&rules));
+    let graph = Graph { plan, nodes, letters_of, routes, counters, workers, rules, abandon_pending, halt };
 
     let (shared, own): (Vec<&PlannedSource>, _) = plan.sources.iter().partition(|it| it.config.is_shared());
-    let halt = stop.child_token();
+    let handover = tokio::select! {
+        biased;
+        handover = Handover::prepare(&graph, &store) => handover?,
+        () = stop.cancelled() => return Ok(Ending::DrainCut),
+    };
     let mut parts: FuturesUnordered<PartRun<'_>> = FuturesUnordered::new();
     if !own.is_empty() {
         let sources = own.into_iter().map(|planned| Origin { planned, claim: None }).collect();
-        let part = Part { graph: &graph, sources, store, abandon_pending };
-        parts.push(Box::pin(part.run(&halt)));
+        let part = Part { graph: &graph, sources, store };
+        parts.push(Box::pin(graph.halt.limit(part.run(graph.halt.token()))));
     }
     for planned in shared {
-        parts.push(Box::pin(share(&graph, planned, abandon_pending, &halt)));
+        let sharing = Sharing { graph: &graph, planned, handover: &handover };
+        parts.push(Box::pin(sharing.run()));
     }
     let mut ending = Ending::InputEnded;
-    let mut failed = None;
     while let Some(ended) = parts.next().await {
         match ended {
             Ok(ended) => ending = ending.max(ended),
-            Err(error) => {
-                failed.get_or_insert(error);
-                // What the others have read is delivered.
-                halt.cancel();
-            }
+            Err(error) => graph.halt.fail(error),
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(ending),
-    }
+    drop(parts);
+    graph.halt.into_failure().map_or(Ok(ending), Err)
 }
 
 type PartRun<'a> = Pin<Box<dyn Future<Output = Result<Ending, RunError>> + 'a>>;
@@ -78,6 +99,16 @@ pub(crate) struct SinkNode {
     pub batch: Batch,
     pub in_flight_max: usize,
     pub fingerprint: String,
+    /// What all parts may hold for it, if there may be several: see [`crate::budget`].
+    pub budget: Option<Budget>,
+}
+
+impl SinkNode {
+    /// Gives the sink what one part alone may hold, for all of them.
+    fn limit(&mut self, rules: &Rules) {
+        let alone = budget::of_one_part(QUEUED_BYTES_MAX, &self.batch, self.in_flight_max);
+        self.budget = Some(Budget::new((rules.budget)(alone)));
+    }
 }
 
 /// The nodes whose refused rows go to the dead letters.
@@ -116,6 +147,7 @@ async fn open_sinks(
             batch: planned.batch,
             in_flight_max: planned.in_flight_max,
             fingerprint: planned.fingerprint.clone(),
+            budget: None,
         });
     }
     // Which rows are refused follows from anything upstream; the sinks' fingerprints together stand for all of it.
@@ -128,6 +160,7 @@ async fn open_sinks(
             batch: Batch { rows_max: 10_000, bytes_max: ByteSize::mib(8), ..Batch::default() },
             in_flight_max: 1,
             fingerprint: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(fingerprint.as_bytes())),
+            budget: None,
         });
     }
     Ok(nodes)

@@ -22,11 +22,13 @@ pub(crate) struct Rules {
     pub judge: fn(Answer) -> Verdict,
     /// Takes the entries off a log that its committed position may pass.
     pub pass: fn(&mut Log) -> ledger::Passed,
+    /// How many bytes all parts together may hold for a sink of which one part alone may hold so many.
+    pub budget: fn(u64) -> u64,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { name: name_by_first_span, intend: Some, judge, pass: ledger::pass_settled_prefix }
+        Self { name: name_by_first_span, intend: Some, judge, pass: ledger::pass_settled_prefix, budget: |it| it }
     }
 }
 
@@ -105,7 +107,7 @@ pub(crate) enum Flush {
 /// A pending entry lists its spans, so their number has a bound too.
 pub(crate) const SPANS_MAX: usize = 4096;
 
-/// Letters are text, and larger than the rows.
+/// Letters are text, and larger than the rows: so many are held at a time.
 pub(crate) const REFUSED_MAX: u64 = 1000;
 
 /// A delivery without rows only moves a position, which is worth a write to the state about once a second.

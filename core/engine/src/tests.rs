@@ -1,7 +1,10 @@
 //! The pure decisions, as data. Wiring is the simulation's business.
 
+mod budget;
+mod halts;
 mod limits;
 mod narrow;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -119,6 +122,7 @@ fn ledger_takes_up_what_is_half_passed() {
         fingerprint: "f".into(),
         spans: spans.into_iter().map(|span| SourceSpan { source: "cdn".into(), span }).collect(),
         rows: 1,
+        intended: None,
         settled,
     };
     ledger.enter_again(&pending(0, vec![span("a", 0, 2)], false)).unwrap();

@@ -11,9 +11,6 @@ use std::fmt;
 use forebay_api::Position;
 use forebay_api::position::Sequence;
 
-/// A sequence number of no record, under which the `kinesis` source notes a point in time.
-const NO_RECORD: &str = "0";
-
 /// After every user record of a record. The library compares this number with those of user records, and no record has so
 /// many.
 const ALL_OF_IT: u64 = i64::MAX as u64;
@@ -81,16 +78,14 @@ impl Checkpoint {
         let Position::At { sequence, row } = committed else {
             return if *committed == Position::End { Self::ShardEnd } else { self.clone() };
         };
-        if sequence.as_str().is_empty() || sequence.as_str() == NO_RECORD {
+        if sequence.as_str().is_empty() || committed.as_time().is_some() {
             return self.clone();
         }
         let done = match rows {
             RowsAre::UserRecords => row.checked_sub(1).map(|sub| Self::At { sequence: sequence.clone(), sub }),
             // Whether this record is done cannot be told. The one before it is.
             RowsAre::PartsOfThem => match before {
-                Some(Position::At { sequence: earlier, row })
-                    if *row > 0 && earlier < sequence && earlier.as_str() != NO_RECORD =>
-                {
+                Some(before @ Position::At { sequence: earlier, .. }) if !before.is_made_up() && earlier < sequence => {
                     Some(Self::At { sequence: earlier.clone(), sub: ALL_OF_IT })
                 }
                 _ => None,

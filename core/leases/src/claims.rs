@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoint::{Begin, Checkpoint, RowsAre};
 use crate::decide::Worker;
-use crate::held::{Ground, Held, Times};
+use crate::held::{Held, LeaseContext, Times};
 use crate::keeper::Keeper;
-use crate::lineage::Shard;
+use crate::lineage::ListedShard;
 use crate::table::LeaseTable;
 
 /// What leases need to know of the streams, and how a shard is read. A `kinesis` source implements it.
@@ -28,7 +28,7 @@ pub trait Shards: Send + Sync + 'static {
 
     /// All shards of a stream that can be read, closed ones too. Ends within a reasonable time, if need be with an error;
     /// it is called again.
-    async fn list(&self, stream: Option<&str>) -> Result<Vec<Shard>, BoxError>;
+    async fn list(&self, stream: Option<&str>) -> Result<Vec<ListedShard>, BoxError>;
 
     /// The IDs of the shards with which to begin if nothing of the stream was read yet, and how: those that were open at
     /// the time at which it is to be begun (`ListShards` with a `ShardFilter` of `AT_TRIM_HORIZON`, `AT_LATEST` or
@@ -85,8 +85,8 @@ impl LeaseClaims {
         let (to, taken) = mpsc::channel(UNFETCHED_MAX);
         let (stop, stopped) = watch::channel(false);
         let me = worker.id.as_str().into();
-        let ground = Ground { table, me, rows: shards.rows_are(), times, news: Arc::default() };
-        let keeper = Keeper::new(ground, shards.clone(), worker, list_every, to);
+        let context = LeaseContext { table, me, rows: shards.rows_are(), times, wakeup: Arc::default() };
+        let keeper = Keeper::new(context, shards.clone(), worker, list_every, to);
         Self { shards, taken, stop, keeper: tokio::spawn(keeper.run(stopped)) }
     }
 }
@@ -114,6 +114,16 @@ impl Claims for LeaseClaims {
                 begin,
             };
             return Ok(Some(Box::new(LeaseClaim { held, shard, shards: self.shards.clone() })));
+        }
+    }
+
+    fn enough(&mut self) {
+        // The keeper takes only what can be fetched.
+        self.taken.close();
+        while let Ok(taken) = self.taken.try_recv() {
+            if let Ok(held) = taken {
+                held.let_go();
+            }
         }
     }
 

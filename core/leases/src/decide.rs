@@ -36,10 +36,10 @@ pub enum Action {
 /// A lease that has been free for so many times its duration is taken by whoever has room, whatever the shares are.
 const NEGLECTED: u32 = 2;
 
-/// What to do at `now`. `held`: the leases that this worker holds, or has not yet let go of.
-pub fn decide(me: &Worker, seen: &Seen, held: &BTreeSet<String>, now: Duration) -> Vec<Action> {
+/// What to do. `held`: the leases that this worker holds, or has not yet let go of.
+pub fn decide(me: &Worker, seen: &Seen, held: &BTreeSet<String>) -> Vec<Action> {
     let due: Vec<&Lease> = seen.leases().filter(|it| seen.is_due(it)).collect();
-    let is_free = |it: &Lease| seen.is_free(it, now, me.duration);
+    let is_free = |it: &Lease| seen.is_free(it, me.duration);
     let is_mine = |it: &Lease| it.owner.as_deref() == Some(me.id.as_str());
 
     // A lease counts for who is to have it: those that are being handed over are as good as handed over.
@@ -71,8 +71,8 @@ pub fn decide(me: &Worker, seen: &Seen, held: &BTreeSet<String>, now: Duration) 
     let any_open = !open.is_empty();
     for lease in open {
         let free_for = match lease.owner {
-            None => seen.still_for(&lease.key, now),
-            Some(_) => seen.still_for(&lease.key, now).saturating_sub(me.duration),
+            None => seen.still_for(&lease.key),
+            Some(_) => seen.still_for(&lease.key).saturating_sub(me.duration),
         };
         let room = if free_for >= me.duration * NEGLECTED { me.leases_max } else { share };
         if load < room {

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forebay_api::{ClaimError, Kept, Partition, Position};
-use forebay_aws::{Trouble, backoff};
+use forebay_aws::{Patience, Trouble};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checkpoint::RowsAre;
-use crate::kept::Ours;
 use crate::lease::{Lease, Write};
+use crate::lease_state::LeaseState;
 use crate::table::{LeaseTable, STATE_BYTES_MAX, Written};
 
 /// How long things about a lease last.
@@ -26,32 +26,34 @@ pub struct Times {
     /// For so long a write makes a lease ours: four fifths of what others wait. The rest is for clocks that run at
     /// different speeds.
     pub valid: Duration,
-    /// After this time without a write it is renewed.
+    /// After this time without a write it is renewed, and the table is looked at.
     pub renew: Duration,
+    /// From one look to the next no more than this counts as time that was spent looking.
+    pub gap_max: Duration,
     /// So long a hand-over may take.
     pub hand_over: Duration,
 }
 
 impl Times {
     pub fn new(duration: Duration, hand_over: Duration) -> Self {
-        Self { valid: duration.mul_f64(0.8), renew: duration / 3, hand_over }
+        Self { valid: duration.mul_f64(0.8), renew: duration / 3, gap_max: duration / 2, hand_over }
     }
 }
 
 /// What all leases of a process stand on.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct LeaseContext {
     pub table: LeaseTable,
     /// The name of this process in the table.
     pub me: Arc<str>,
     pub rows: RowsAre,
     pub times: Times,
-    pub news: Arc<News>,
+    pub wakeup: Arc<Wakeup>,
 }
 
 /// What those who decide about leases want to hear.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct Wakeup {
     /// A lease is free, or a shard is done with.
     pub any: Notify,
     /// A shard is done with: there may be others that come after it.
@@ -65,7 +67,7 @@ pub struct Held {
     pub partition: Partition,
     /// What was kept when it was taken.
     pub kept: Kept,
-    ground: Ground,
+    context: LeaseContext,
     /// One write at a time: each expects what the one before has written.
     row: Mutex<Row>,
     standing: watch::Sender<Standing>,
@@ -91,12 +93,12 @@ struct Standing {
 
 impl Held {
     /// A lease that has just been taken, by a write that was sent at `sent`.
-    pub fn new(ground: Ground, lease: Lease, partition: Partition, kept: Kept, sent: Instant) -> Self {
-        let until = sent + ground.times.valid;
+    pub fn new(context: LeaseContext, lease: Lease, partition: Partition, kept: Kept, sent: Instant) -> Self {
+        let until = sent + context.times.valid;
         let (standing, _) = watch::channel(Standing { until, wanted: None, over: false, let_go: false });
         let committed = kept.committed.clone();
         let key = lease.key.clone();
-        Self { key, partition, kept, ground, row: Mutex::new(Row { lease, committed }), standing }
+        Self { key, partition, kept, context, row: Mutex::new(Row { lease, committed }), standing }
     }
 
     /// The row as it is known.
@@ -112,7 +114,7 @@ impl Held {
     /// Nobody here uses it any more: if it is still ours, it is released.
     pub fn let_go(&self) {
         self.standing.send_modify(|it| it.let_go = true);
-        self.ground.news.any.notify_one();
+        self.context.wakeup.any.notify_one();
     }
 
     /// Whether it is not ours any more. What is over stays over.
@@ -158,13 +160,13 @@ impl Held {
             let (bytes, partition) = (state.len(), &self.partition);
             let what = format!(
                 "what is under way of `{partition}` is {bytes} bytes long, more than a row of {} can hold",
-                self.ground.table
+                self.context.table
             );
             return Err(ClaimError::Failed(what.into()));
         }
         let mut row = self.row.lock().await;
-        let checkpoint = row.lease.checkpoint.after(row.committed.as_ref(), committed, self.ground.rows);
-        let ours = Ours {
+        let checkpoint = row.lease.checkpoint.after(row.committed.as_ref(), committed, self.context.rows);
+        let ours = LeaseState {
             partition: self.partition.clone(),
             checkpoint: checkpoint.clone(),
             committed: committed.clone(),
@@ -173,8 +175,8 @@ impl Held {
         self.write(&mut row, &Write::Keep { checkpoint, ours: ours.encode() }).await?;
         row.committed = Some(committed.clone());
         if *committed == Position::End {
-            self.ground.news.finished.store(true, Ordering::Relaxed);
-            self.ground.news.any.notify_one();
+            self.context.wakeup.finished.store(true, Ordering::Relaxed);
+            self.context.wakeup.any.notify_one();
         }
         Ok(())
     }
@@ -185,12 +187,12 @@ impl Held {
         if !self.is_over() {
             self.end();
             let until = self.until();
-            let mut tries = Tries::new(&self.key);
+            let mut patience = Patience::new(&self.key);
             while Instant::now() < until {
-                match self.ground.table.write(&row.lease, &Write::Release).await {
-                    Ok(Written::Refused(Some(now))) if now.holder() == Some(&*self.ground.me) => row.lease = now,
+                match self.context.table.write(&row.lease, &Write::Release).await {
+                    Ok(Written::Refused(Some(now))) if now.holder() == Some(&*self.context.me) => row.lease = now,
                     Ok(_) => break,
-                    Err(trouble) => tries.wait(&trouble, until).await,
+                    Err(trouble) => patience.wait_until(&trouble, until).await,
                 }
             }
         }
@@ -200,20 +202,20 @@ impl Held {
 
     /// Writes until it is written or the lease is lost.
     async fn write(&self, row: &mut Row, write: &Write) -> Result<(), ClaimError> {
-        let mut tries = Tries::new(&self.key);
+        let mut patience = Patience::new(&self.key);
         while !self.is_over() {
             let sent = Instant::now();
-            match self.ground.table.write(&row.lease, write).await {
+            match self.context.table.write(&row.lease, write).await {
                 Ok(Written::Done(now)) => {
                     row.lease = now;
-                    self.standing.send_modify(|it| it.until = it.until.max(sent + self.ground.times.valid));
+                    self.standing.send_modify(|it| it.until = it.until.max(sent + self.context.times.valid));
                     // The answer may have come so late that somebody else has the lease by now: nothing must be built
                     // upon it then.
                     return if self.is_over() { Err(ClaimError::Lost) } else { Ok(()) };
                 }
                 // Either a write of this process has moved the counter and its answer was lost, or somebody has asked
                 // for the lease: it is ours in both cases.
-                Ok(Written::Refused(Some(now))) if now.holder() == Some(&*self.ground.me) => {
+                Ok(Written::Refused(Some(now))) if now.holder() == Some(&*self.context.me) => {
                     if now.checkpoint_owner.is_some() {
                         let since = Instant::now();
                         self.standing.send_modify(|it| it.wanted = it.wanted.or(Some(since)));
@@ -225,7 +227,7 @@ impl Held {
                     self.end();
                 }
                 Err(Trouble::Wrong(error)) => return Err(ClaimError::Failed(error)),
-                Err(trouble) => tries.wait(&trouble, self.until()).await,
+                Err(trouble) => patience.wait_until(&trouble, self.until()).await,
             }
         }
         Err(ClaimError::Lost)
@@ -241,14 +243,14 @@ impl Held {
                 return self.release().await;
             }
             let now = Instant::now();
-            let overdue = standing.wanted.map(|it| it + self.ground.times.hand_over);
+            let overdue = standing.wanted.map(|it| it + self.context.times.hand_over);
             if overdue.is_some_and(|it| it <= now) {
                 tracing::warn!("`{}` was not handed over in time; what is under way is abandoned", self.partition);
                 return self.release().await;
             }
             // The last write was sent when it is over, less what a write gives.
             let renew =
-                standing.until - self.ground.times.valid + self.ground.times.renew.mul_f64(jitter(&self.key, nth));
+                standing.until - self.context.times.valid + self.context.times.renew.mul_f64(jitter(&self.key, nth));
             if renew <= now {
                 nth += 1;
                 let mut row = self.row.lock().await;
@@ -273,33 +275,4 @@ impl Held {
 pub fn jitter(of: &str, nth: u64) -> f64 {
     let random = xxh3_64(format!("{of} {nth} {}", std::process::id()).as_bytes());
     0.8 + 0.2 * (random >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// Waits between tries, and says so when it has gone on for a while.
-pub struct Tries {
-    attempt: u32,
-    seed: u64,
-}
-
-impl Tries {
-    /// What passes by itself is not worth a line until it has failed so often in a row.
-    const QUIET: u32 = 3;
-
-    pub fn new(of: &str) -> Self {
-        Self { attempt: 0, seed: xxh3_64(of.as_bytes()) ^ u64::from(std::process::id()) }
-    }
-
-    /// Waits, but not beyond `until`.
-    pub async fn wait(&mut self, trouble: &Trouble, until: Instant) {
-        let wait = backoff(self.attempt, self.seed).max(Duration::from_millis(1));
-        self.attempt = self.attempt.saturating_add(1);
-        match trouble {
-            Trouble::Retry(error) if self.attempt <= Self::QUIET => {
-                tracing::debug!(?wait, "{error}: it is tried again")
-            }
-            Trouble::Retry(error) => tracing::warn!(?wait, "{error}: it is tried again"),
-            error => tracing::warn!(?wait, "{error}: this needs somebody's help; it is tried again until then"),
-        }
-        tokio::time::sleep_until(until.min(Instant::now() + wait)).await;
-    }
 }

@@ -1,12 +1,12 @@
 //! The task that reads the table, decides, takes leases and asks for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use forebay_api::BoxError;
-use forebay_aws::Trouble;
+use forebay_aws::{Patience, Trouble};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,23 +14,23 @@ use tokio::time::Instant;
 
 use crate::claims::Shards;
 use crate::decide::{Action, Worker, decide};
-use crate::held::{Ground, Held, Tries, jitter};
-use crate::kept::{Ours, kept};
+use crate::held::{Held, LeaseContext, jitter};
 use crate::lease::{Lease, Write};
+use crate::lease_state::{LeaseState, known};
 use crate::lineage::{Change, changes, is_new};
 use crate::seen::Seen;
 use crate::table::Written;
 
 /// What is taken is handed on; an error is the last.
-pub type Taken = Sender<Result<Arc<Held>, BoxError>>;
+pub type TakenLeases = Sender<Result<Arc<Held>, BoxError>>;
 
 pub struct Keeper {
-    ground: Ground,
+    context: LeaseContext,
     shards: Arc<dyn Shards>,
     worker: Worker,
     /// How often the shards of the streams are listed.
     list_every: Duration,
-    taken: Taken,
+    taken: TakenLeases,
     /// The origin of this process's clock.
     begun: Instant,
     seen: Seen,
@@ -42,24 +42,33 @@ pub struct Keeper {
     rounds: u64,
     /// Whether the table is known to be there.
     is_prepared: bool,
+    /// The streams that were compared with the table: of these it has every lease that it ought to have.
+    followed: BTreeSet<Option<String>>,
 }
 
 impl Keeper {
-    pub fn new(ground: Ground, shards: Arc<dyn Shards>, worker: Worker, list_every: Duration, taken: Taken) -> Self {
-        let begun = Instant::now();
+    pub fn new(
+        context: LeaseContext,
+        shards: Arc<dyn Shards>,
+        worker: Worker,
+        list_every: Duration,
+        taken: TakenLeases,
+    ) -> Self {
+        let (begun, gap_max) = (Instant::now(), context.times.gap_max);
         Self {
-            ground,
+            context,
             shards,
             worker,
             list_every,
             taken,
             begun,
-            seen: Seen::default(),
+            seen: Seen::new(gap_max, Duration::ZERO),
             held: BTreeMap::new(),
             list_at: begun,
             watching: JoinSet::new(),
             rounds: 0,
             is_prepared: false,
+            followed: BTreeSet::new(),
         }
     }
 
@@ -82,7 +91,7 @@ impl Keeper {
 
     /// Ends with `stop`, or with what cannot be helped.
     async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), BoxError> {
-        let mut tries = Tries::new(&self.worker.id);
+        let mut patience = Patience::new(&self.worker.id);
         while !*stop.borrow() {
             let looked = tokio::select! {
                 biased;
@@ -96,27 +105,27 @@ impl Keeper {
             };
             tokio::select! {
                 _ = stop.wait_for(|it| *it) => return Ok(()),
-                passed = self.pause(result, &mut tries) => passed?,
+                passed = self.pause(result, &mut patience) => passed?,
             }
         }
         Ok(())
     }
 
     /// Waits until it is time to look again.
-    async fn pause(&self, result: Result<(), Trouble>, tries: &mut Tries) -> Result<(), BoxError> {
-        let longest = self.ground.times.renew;
+    async fn pause(&self, result: Result<(), Trouble>, patience: &mut Patience) -> Result<(), BoxError> {
+        let longest = self.context.times.renew;
         match result {
             Ok(()) => {
-                *tries = Tries::new(&self.worker.id);
+                patience.reset();
                 tokio::select! {
                     () = tokio::time::sleep(longest.mul_f64(jitter(&self.worker.id, self.rounds))) => {}
-                    () = self.ground.news.any.notified() => {}
+                    () = self.context.wakeup.any.notified() => {}
                 }
                 Ok(())
             }
             Err(Trouble::Wrong(error)) => Err(error),
             Err(trouble) => {
-                tries.wait(&trouble, Instant::now() + longest).await;
+                patience.wait_until(&trouble, Instant::now() + longest).await;
                 Ok(())
             }
         }
@@ -125,17 +134,17 @@ impl Keeper {
     /// Reads the table, and compares it with the streams when it is time to.
     async fn look(&mut self) -> Result<(), Trouble> {
         if !self.is_prepared {
-            self.ground.table.prepare().await?;
+            self.context.table.prepare().await?;
             self.is_prepared = true;
         }
-        let mut leases = self.ground.table.scan().await?;
+        let mut leases = self.context.table.scan().await?;
         self.check(&leases)?;
         let streams = self.shards.streams();
         leases.retain(|it| streams.contains(&it.stream));
         self.seen.note(leases, self.now());
         self.rounds += 1;
         self.forget();
-        if self.ground.news.finished.swap(false, Ordering::Relaxed) || self.list_at <= Instant::now() {
+        if self.context.wakeup.finished.swap(false, Ordering::Relaxed) || self.list_at <= Instant::now() {
             self.list_at = Instant::now() + self.list_every.mul_f64(jitter(&self.worker.id, self.rounds));
             self.follow_the_streams().await;
         }
@@ -145,16 +154,25 @@ impl Keeper {
     /// Does what is to be done about what was seen.
     async fn act(&mut self, stop: &watch::Receiver<bool>) -> Result<(), Trouble> {
         let held = self.held.keys().cloned().collect();
-        for action in decide(&self.worker, &self.seen, &held, self.now()) {
-            if *stop.borrow() {
+        for action in decide(&self.worker, &self.seen, &held) {
+            if *stop.borrow() || self.taken.is_closed() {
                 break;
             }
             match action {
+                // The first lease that is kept makes the stream a begun one, and of such a stream missing leases are those of
+                // new shards: all must be there before.
+                Action::Take(key) if self.lacks_leases(&key) => {}
                 Action::Take(key) => self.take(&key).await?,
                 Action::Request(key) => self.request(&key).await?,
             }
         }
         Ok(())
+    }
+
+    /// Whether a lease is one of a stream that nobody has begun, and not all of its leases may be there.
+    fn lacks_leases(&self, key: &str) -> bool {
+        let stream = self.seen.get(key).and_then(|it| it.stream.clone());
+        is_new(stream.as_deref(), self.seen.leases()) && !self.followed.contains(&stream)
     }
 
     fn now(&self) -> Duration {
@@ -178,7 +196,7 @@ impl Keeper {
                 }
                 None => (&lease.key, "it is for one stream: name only that".to_owned()),
             };
-            Err(Trouble::Wrong(format!("{} has a lease `{key}`; {hint}", self.ground.table).into()))
+            Err(Trouble::Wrong(format!("{} has a lease `{key}`; {hint}", self.context.table).into()))
         })
     }
 
@@ -186,9 +204,12 @@ impl Keeper {
     /// one stream's trouble is not that of the others.
     async fn follow_the_streams(&mut self) {
         for stream in self.shards.streams() {
-            if let Err(error) = self.follow(stream.as_deref()).await {
-                tracing::warn!("the shards cannot be compared with {}: {error}", self.ground.table);
-                self.list_at = self.list_at.min(Instant::now() + self.ground.times.renew);
+            match self.follow(stream.as_deref()).await {
+                Ok(()) => drop(self.followed.insert(stream)),
+                Err(error) => {
+                    tracing::warn!("the shards cannot be compared with {}: {error}", self.context.table);
+                    self.list_at = Instant::now();
+                }
             }
         }
     }
@@ -208,7 +229,7 @@ impl Keeper {
     }
 
     async fn change(&mut self, change: Change) -> Result<(), Trouble> {
-        let (table, seen) = (&self.ground.table, &mut self.seen);
+        let (table, seen) = (&self.context.table, &mut self.seen);
         let now = self.begun.elapsed();
         match change {
             Change::Create(lease) => {
@@ -241,15 +262,15 @@ impl Keeper {
         // As long as nobody fetches what was taken, others may have the rest.
         let Ok(room) = self.taken.clone().try_reserve_owned() else { return Ok(()) };
         let partition = self.shards.partition(was.stream.as_deref(), &was.shard);
-        let ours = was.ours.as_deref().and_then(Ours::decode);
+        let ours = was.ours.as_deref().and_then(LeaseState::decode);
         if let Some(other) = ours.as_ref().filter(|it| it.partition != partition) {
-            let (table, other) = (&self.ground.table, &other.partition);
+            let (table, other) = (&self.context.table, &other.partition);
             let what = format!("{table}: the lease `{key}` is that of `{other}`, not of `{partition}`");
             return Err(Trouble::Wrong(what.into()));
         }
         let sent = Instant::now();
         let by = self.worker.id.clone();
-        let lease = match self.ground.table.write(&was, &Write::Take { by }).await? {
+        let lease = match self.context.table.write(&was, &Write::Take { by }).await? {
             Written::Done(lease) => lease,
             // Somebody was quicker, or the answer of an earlier try was lost: the next round sees which.
             Written::Refused(now) => {
@@ -259,18 +280,22 @@ impl Keeper {
         };
         tracing::info!(from = was.holder(), "the lease of `{partition}` is taken");
         self.seen.note_one(lease.clone(), self.now());
-        let kept = kept(&lease.checkpoint, ours.as_ref(), self.ground.rows);
-        let held = Arc::new(Held::new(self.ground.clone(), lease, partition, kept, sent));
+        let kept = known(&lease.checkpoint, ours.as_ref(), self.context.rows);
+        let held = Arc::new(Held::new(self.context.clone(), lease, partition, kept, sent));
         self.held.insert(key.to_owned(), held.clone());
         self.watching.spawn(held.clone().watch_over());
-        room.send(Ok(held));
+        room.send(Ok(held.clone()));
+        if self.taken.is_closed() {
+            // It may have come too late to be found there.
+            held.let_go();
+        }
         Ok(())
     }
 
     async fn request(&mut self, key: &str) -> Result<(), Trouble> {
         let Some(was) = self.seen.get(key).cloned() else { return Ok(()) };
         let by = self.worker.id.clone();
-        match self.ground.table.write(&was, &Write::Request { by }).await? {
+        match self.context.table.write(&was, &Write::Request { by }).await? {
             Written::Done(lease) => {
                 tracing::info!(from = was.owner, "the lease `{key}` is asked for");
                 self.note(key, Some(lease));

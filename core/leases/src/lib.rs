@@ -15,7 +15,7 @@
 //!   nobody leads, and everybody takes. Both at once would pass leases back and forth. It needs these rows, read and
 //!   written, and leases that are taken only when they were given; such rows are passed over as yet.
 //!
-//! - [`checkpoint`], [`kept`](mod@kept): what a row says about the progress of a shard.
+//! - [`checkpoint`], [`lease_state`]: what a row says about the progress of a shard.
 //! - [`lease`], [`seen`], [`decide`](mod@decide), [`lineage`]: rows and what is to be done about them. Pure.
 //! - [`item`], [`table`]: the same in DynamoDB.
 //! - [`held`], [`keeper`], [`claims`](mod@claims): leases that are held, the task that takes them, and the trait that the
@@ -27,8 +27,8 @@ mod decide;
 mod held;
 mod item;
 mod keeper;
-mod kept;
 mod lease;
+mod lease_state;
 mod lineage;
 mod seen;
 mod table;
@@ -47,7 +47,7 @@ use serde::Deserialize;
 
 pub use checkpoint::{Begin, RowsAre};
 pub use claims::{LeaseClaims, LeasedShard, Shards};
-pub use lineage::Shard;
+pub use lineage::ListedShard;
 
 use decide::Worker;
 use held::Times;

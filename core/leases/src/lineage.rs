@@ -16,7 +16,7 @@ use crate::lease::{Lease, key};
 
 /// A shard as the stream lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
+pub struct ListedShard {
     /// Its ID.
     pub id: String,
     /// IDs of the one or two shards that it was made of; they need not be listed any more.
@@ -45,27 +45,27 @@ pub enum Change {
 }
 
 /// The leases of one stream, and its shards.
-struct Family<'a> {
+struct Lineage<'a> {
     stream: Option<&'a str>,
-    shards: BTreeMap<&'a str, &'a Shard>,
+    shards: BTreeMap<&'a str, &'a ListedShard>,
     leases: BTreeMap<&'a str, &'a Lease>,
     /// By shard, those that were made of it: as far as they are listed, have a lease, or are named by one.
     children: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
 /// Whether nobody has begun with a stream, so that the shards to begin with must be asked for.
-pub fn is_new(stream: Option<&str>, leases: &[Lease]) -> bool {
-    !leases.iter().any(|it| it.stream.as_deref() == stream && it.is_begun())
+pub fn is_new<'a>(stream: Option<&str>, leases: impl IntoIterator<Item = &'a Lease>) -> bool {
+    !leases.into_iter().any(|it| it.stream.as_deref() == stream && it.is_begun())
 }
 
 /// What has to change for one stream. `first`: the IDs of the shards to begin with, and how, if the stream [`is_new`].
 pub fn changes(
     stream: Option<&str>,
-    shards: &[Shard],
+    shards: &[ListedShard],
     leases: &[Lease],
     first: Option<(&BTreeSet<String>, Begin)>,
 ) -> Vec<Change> {
-    let family = Family::new(stream, shards, leases);
+    let family = Lineage::new(stream, shards, leases);
     let mut changes = Vec::new();
     for shard in shards {
         if let Some(begin) = family.missing(shard, first) {
@@ -83,8 +83,8 @@ pub fn changes(
     changes
 }
 
-impl<'a> Family<'a> {
-    fn new(stream: Option<&'a str>, shards: &'a [Shard], leases: &'a [Lease]) -> Self {
+impl<'a> Lineage<'a> {
+    fn new(stream: Option<&'a str>, shards: &'a [ListedShard], leases: &'a [Lease]) -> Self {
         let leases = leases.iter().filter(|it| it.stream.as_deref() == stream);
         let leases: BTreeMap<&str, &Lease> = leases.map(|it| (it.shard.as_str(), it)).collect();
         let mut children: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -110,7 +110,7 @@ impl<'a> Family<'a> {
     }
 
     /// Whether a shard lacks a lease that it ought to have by now; then how it is begun.
-    fn missing(&self, shard: &Shard, first: Option<(&BTreeSet<String>, Begin)>) -> Option<Begin> {
+    fn missing(&self, shard: &ListedShard, first: Option<(&BTreeSet<String>, Begin)>) -> Option<Begin> {
         if self.leases.contains_key(shard.id.as_str()) || self.has_descendant_lease(&shard.id) {
             return None;
         }
@@ -156,7 +156,7 @@ impl<'a> Family<'a> {
         })
     }
 
-    fn lease(&self, shard: &Shard, begin: Begin) -> Lease {
+    fn lease(&self, shard: &ListedShard, begin: Begin) -> Lease {
         Lease {
             key: key(self.stream, &shard.id),
             stream: self.stream.map(str::to_owned),

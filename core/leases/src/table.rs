@@ -4,13 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValuesOnConditionCheckFailure,
     ScalarAttributeType, TableDescription, TableStatus,
 };
-use forebay_aws::{Trouble, trouble};
+use forebay_aws::{Reason, Trouble, within};
 
 use crate::item::{self, Item};
 use crate::lease::{Lease, Write};
@@ -67,12 +68,8 @@ impl LeaseTable {
 
     async fn describe(&self) -> Result<Option<TableDescription>, Trouble> {
         let call = self.client.describe_table().table_name(&self.name);
-        match self.within(call.send()).await {
-            Ok(Ok(answer)) => Ok(answer.table),
-            Ok(Err(error)) if has_code(&error, "ResourceNotFoundException") => Ok(None),
-            Ok(Err(error)) => Err(trouble(&format!("looking at {self}"), error)),
-            Err(late) => Err(late.doing(&format!("looking at {self}"))),
-        }
+        let answer = within(self.patience, &format!("looking at {self}"), call.send()).await;
+        Ok(unless(Reason::NotFound, answer)?.and_then(|it| it.table))
     }
 
     fn check(&self, table: &TableDescription) -> Result<(), Trouble> {
@@ -96,16 +93,11 @@ impl LeaseTable {
             AttributeDefinition::builder().attribute_name(item::KEY).attribute_type(ScalarAttributeType::S).build();
         let call = self.client.create_table().table_name(&self.name).billing_mode(BillingMode::PayPerRequest);
         let call = call.key_schema(key.map_err(odd)?).attribute_definitions(definition.map_err(odd)?);
-        match self.within(call.send()).await {
-            Ok(Ok(_)) => {
-                tracing::info!("{self} is made");
-                Ok(())
-            }
-            // Another process was quicker.
-            Ok(Err(error)) if has_code(&error, "ResourceInUseException") => Ok(()),
-            Ok(Err(error)) => Err(trouble(&doing, error)),
-            Err(late) => Err(late.doing(&doing)),
+        // Otherwise another process was quicker.
+        if unless(Reason::InUse, within(self.patience, &doing, call.send()).await)?.is_some() {
+            tracing::info!("{self} is made");
         }
+        Ok(())
     }
 
     /// All leases. Rows that are something else are passed over.
@@ -115,10 +107,7 @@ impl LeaseTable {
         let mut from: Option<Item> = None;
         loop {
             let call = self.client.scan().table_name(&self.name).consistent_read(true).set_exclusive_start_key(from);
-            let page = match self.within(call.send()).await {
-                Ok(answer) => answer.map_err(|error| trouble(&doing, error))?,
-                Err(late) => return Err(late.doing(&doing)),
-            };
+            let page = within(self.patience, &doing, call.send()).await?;
             for row in page.items() {
                 match item::lease(row) {
                     Ok(lease) => leases.extend(lease),
@@ -138,12 +127,8 @@ impl LeaseTable {
         let call = self.client.put_item().table_name(&self.name).set_item(Some(item::item(lease)));
         let call =
             call.condition_expression("attribute_not_exists(#key)").expression_attribute_names("#key", item::KEY);
-        match self.within(call.send()).await {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(error)) if has_code(&error, REFUSED) => Ok(false),
-            Ok(Err(error)) => Err(trouble(&doing, error)),
-            Err(late) => Err(late.doing(&doing)),
-        }
+        let answer = within(self.patience, &doing, call.send()).await;
+        Ok(unless(Reason::Condition, answer)?.is_some())
     }
 
     /// Removes a lease, unless it has changed since.
@@ -158,12 +143,8 @@ impl LeaseTable {
         for (name, value) in values {
             call = call.expression_attribute_values(name, value);
         }
-        match self.within(call.send()).await {
-            Ok(Ok(_)) => Ok(true),
-            Ok(Err(error)) if has_code(&error, REFUSED) => Ok(false),
-            Ok(Err(error)) => Err(trouble(&doing, error)),
-            Err(late) => Err(late.doing(&doing)),
-        }
+        let answer = within(self.patience, &doing, call.send()).await;
+        Ok(unless(Reason::Condition, answer)?.is_some())
     }
 
     /// Writes to a row, unless it has changed since. Attributes that are not known here stay as they are.
@@ -173,23 +154,19 @@ impl LeaseTable {
         let call = call.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let new = was.after(write);
         let call = update(call, was, &new, write);
-        match self.within(call.send()).await {
-            Ok(Ok(_)) => Ok(Written::Done(new)),
-            Ok(Err(error)) if has_code(&error, REFUSED) => {
-                let row = error.as_service_error().and_then(|it| match it {
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(it) => {
-                        it.item()
-                    }
-                    _ => None,
-                });
-                match row.filter(|it| !it.is_empty()) {
+        let written = async {
+            match call.send().await {
+                Ok(_) => Ok(Written::Done(new)),
+                Err(error) => match row_instead(&error) {
                     Some(row) => Ok(Written::Refused(item::lease(row).ok().flatten())),
-                    // Not every server sends it.
-                    None => Ok(Written::Refused(self.read(&was.key).await?)),
-                }
+                    None => Err(error),
+                },
             }
-            Ok(Err(error)) => Err(trouble(&doing, error)),
-            Err(late) => Err(late.doing(&doing)),
+        };
+        match unless(Reason::Condition, within(self.patience, &doing, written).await)? {
+            Some(written) => Ok(written),
+            // Not every server says what the row is instead.
+            None => Ok(Written::Refused(self.read(&was.key).await?)),
         }
     }
 
@@ -197,15 +174,8 @@ impl LeaseTable {
     pub async fn read(&self, key: &str) -> Result<Option<Lease>, Trouble> {
         let doing = format!("reading `{key}` in {self}");
         let call = self.client.get_item().table_name(&self.name).key(item::KEY, item::text(key)).consistent_read(true);
-        match self.within(call.send()).await {
-            Ok(Ok(answer)) => Ok(answer.item.and_then(|it| item::lease(&it).ok().flatten())),
-            Ok(Err(error)) => Err(trouble(&doing, error)),
-            Err(late) => Err(late.doing(&doing)),
-        }
-    }
-
-    async fn within<T>(&self, call: impl Future<Output = T>) -> Result<T, Late> {
-        tokio::time::timeout(self.patience, call).await.map_err(|_| Late(self.patience))
+        let answer = within(self.patience, &doing, call.send()).await?;
+        Ok(answer.item.and_then(|it| item::lease(&it).ok().flatten()))
     }
 }
 
@@ -216,20 +186,20 @@ impl fmt::Display for LeaseTable {
     }
 }
 
-/// No answer within this time. What was to be written may have been, or may yet be.
-struct Late(Duration);
-
-impl Late {
-    fn doing(self, doing: &str) -> Trouble {
-        Trouble::Retry(format!("{doing}: no answer within {:?}", self.0).into())
+/// `None`: it was refused for this reason.
+fn unless<T>(reason: Reason, answer: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+    match answer {
+        Err(trouble) if trouble.reason() == Some(reason) => Ok(None),
+        answer => answer.map(Some),
     }
 }
 
-/// The condition of a write does not hold.
-const REFUSED: &str = "ConditionalCheckFailedException";
-
-fn has_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, code: &str) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
+/// What a row is, if a write was refused because it is not what was expected.
+fn row_instead<R>(error: &SdkError<UpdateItemError, R>) -> Option<&Item> {
+    match error.as_service_error()? {
+        UpdateItemError::ConditionalCheckFailedException(it) => it.item().filter(|it| !it.is_empty()),
+        _ => None,
+    }
 }
 
 type Names = Vec<(&'static str, &'static str)>;

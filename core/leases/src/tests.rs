@@ -23,7 +23,7 @@ use crate::decide::Worker;
 use crate::held::Times;
 use crate::item::Item;
 use crate::lease::Lease;
-use crate::lineage::Shard;
+use crate::lineage::ListedShard;
 use crate::table::LeaseTable;
 
 /// Longer than anything may take on a machine that has other things to do.
@@ -91,10 +91,10 @@ fn shown(item: &Item) -> String {
 }
 
 /// Shards in short: `"a; b; c <- a b"`, of which the last was made of the first two.
-fn shards(text: &str) -> Vec<Shard> {
+fn shards(text: &str) -> Vec<ListedShard> {
     let shard = |it: &str| {
         let (id, parents) = it.split_once(" <- ").unwrap_or((it, ""));
-        Shard { id: id.into(), parents: set(parents), hash_keys: 0..=u128::MAX }
+        ListedShard { id: id.into(), parents: set(parents), hash_keys: 0..=u128::MAX }
     };
     text.split("; ").filter(|it| !it.is_empty()).map(shard).collect()
 }
@@ -102,7 +102,7 @@ fn shards(text: &str) -> Vec<Shard> {
 /// A stream, or several with the same shards.
 struct Streams {
     names: Vec<Option<String>>,
-    shards: Mutex<Vec<Shard>>,
+    shards: Mutex<Vec<ListedShard>>,
     begin: Begin,
     rows: RowsAre,
 }
@@ -123,7 +123,7 @@ impl Shards for Streams {
         self.names.clone()
     }
 
-    async fn list(&self, _: Option<&str>) -> Result<Vec<Shard>, BoxError> {
+    async fn list(&self, _: Option<&str>) -> Result<Vec<ListedShard>, BoxError> {
         Ok(self.shards.lock().unwrap().clone())
     }
 

@@ -3,8 +3,6 @@
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_json::ReaderBuilder;
 use arrow_schema::{DataType, SchemaRef};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use forebay_api::BoxError;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -42,16 +40,28 @@ impl Letter {
         text.lines().enumerate().filter(|(_, it)| !it.trim().is_empty()).map(parse).collect()
     }
 
+    /// What it is about: which row, refused by which node. The reason may be worded otherwise when a delivery is made
+    /// again, and the row may be refused by another version of the pipeline.
+    pub fn id(&self) -> u64 {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        let Self { pipeline, component, source, partition, position, payload, .. } = self;
+        for part in [pipeline, component, source, partition, position, payload] {
+            // The length keeps `ab`+`c` and `a`+`bc` apart.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.digest()
+    }
+
     /// The row, alone in a batch of this schema. An error says why it cannot be had.
     pub fn row(&self, schema: &SchemaRef) -> Result<RecordBatch, BoxError> {
         let fields = schema.fields();
         match self.encoding.as_str() {
-            "text" if fields.len() == 1 && *fields[0].data_type() == DataType::Utf8 => text(schema, &self.payload),
-            "text" => Err("a text cannot be a row of several columns".into()),
-            "base64" => {
-                let bytes = BASE64_STANDARD.decode(&self.payload)?;
-                text(schema, std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8")?)
+            "text" if fields.len() == 1 && *fields[0].data_type() == DataType::Utf8 => {
+                let column: ArrayRef = Arc::new(StringArray::from_iter_values([&self.payload]));
+                Ok(RecordBatch::try_new(schema.clone(), vec![column])?)
             }
+            "text" => Err("a text cannot be a row of several columns".into()),
             "json" => {
                 let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(1).build_decoder()?;
                 decoder.decode(self.payload.as_bytes())?;
@@ -60,9 +70,4 @@ impl Letter {
             other => Err(format!("`{other}` is no encoding of a row").into()),
         }
     }
-}
-
-fn text(schema: &SchemaRef, text: &str) -> Result<RecordBatch, BoxError> {
-    let column: ArrayRef = Arc::new(StringArray::from_iter_values([text]));
-    Ok(RecordBatch::try_new(schema.clone(), vec![column])?)
 }

@@ -3,13 +3,18 @@
 //! A standard queue may give a message twice, and gets it twice if a send is tried again whose answer was lost: each has
 //! an `id` attribute by which that is known. A FIFO queue leaves it out by itself within five minutes.
 
+use std::borrow::Cow;
+
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use forebay_api::{BoxError, Deliver, DeliveryId, SinkError};
 use forebay_aws::{Trouble, failed as call_failed, trouble};
 use serde::{Deserialize, Serialize};
 
+use crate::kept::LETTERS;
 use crate::place::{Place, failed, lines};
 
 /// The most bytes of a message, and of all that are sent at once: the quota of Amazon SQS until August 2025, when it was
@@ -78,7 +83,24 @@ impl Queue {
         }
     }
 
+    /// About how many messages there are, those that somebody else looks at included.
+    pub async fn waiting(&self) -> Result<u64, BoxError> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
+        let doing = format!("counting dead letters in {}", self.url);
+        let counts = answer.map_err(|it| trouble(&doing, it).into_error())?.attributes.unwrap_or_default();
+        let count = |it| counts.get(it).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+        Ok(names.iter().map(count).sum())
+    }
+
     /// Makes files at `place` of all messages, and deletes these. How many there were.
+    ///
+    /// If this process ends in between, the messages come again after [`HIDDEN_SECONDS`], as the same files: what was
+    /// replayed meanwhile is marked as taken there.
     pub async fn empty_into(&self, place: &Place) -> Result<u64, BoxError> {
         let mut taken = 0;
         loop {
@@ -96,7 +118,8 @@ impl Queue {
                 let id = message.message_attributes().and_then(|it| it.get("id")?.string_value());
                 let name = id.or(message.message_id()).ok_or("a message has no id")?;
                 if serde_json::from_str::<Elsewhere>(body).is_err() {
-                    place.write(name, format!("{body}\n").into_bytes()).await.map_err(SinkError::into_error)?;
+                    let file = format!("{name}{LETTERS}");
+                    place.write(&file, format!("{body}\n").into_bytes()).await.map_err(SinkError::into_error)?;
                 }
                 let handle = message.receipt_handle().ok_or("a message has no receipt")?;
                 let entry = DeleteMessageBatchRequestEntry::builder().id(nth.to_string()).receipt_handle(handle);
@@ -113,6 +136,15 @@ impl Queue {
     }
 }
 
+/// A line of JSON in characters that SQS takes: XML 1.0 has neither U+FFFE nor U+FFFF, and all that a line has beyond ASCII
+/// stands in texts, where they may be written otherwise.
+fn allowed(line: &str) -> Cow<'_, str> {
+    match line.contains(['\u{fffe}', '\u{ffff}']) {
+        true => line.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff").into(),
+        false => line.into(),
+    }
+}
+
 #[async_trait]
 impl Deliver for Queue {
     async fn deliver(&self, id: &DeliveryId, rows: &[RecordBatch]) -> Result<Vec<(u64, String)>, SinkError> {
@@ -120,14 +152,15 @@ impl Deliver for Queue {
         let text = std::str::from_utf8(&text).map_err(|it| SinkError::Stop(it.into()))?;
         let mut group: Vec<Message> = Vec::new();
         let mut bytes = 0;
-        for (nth, line) in text.lines().enumerate() {
+        for (nth, line) in text.lines().map(allowed).enumerate() {
             let id = format!("{id}-{nth}");
             let body = if line.len() + ATTRIBUTE_BYTES > BYTES_MAX {
-                self.large.write(&id, format!("{line}\n").into_bytes()).await?;
-                let elsewhere = Elsewhere { at: self.large.at(&id) };
+                let file = format!("{id}{LETTERS}");
+                self.large.write(&file, format!("{line}\n").into_bytes()).await?;
+                let elsewhere = Elsewhere { at: self.large.at(&file) };
                 serde_json::to_string(&elsewhere).map_err(|it| SinkError::Stop(it.into()))?
             } else {
-                line.to_owned()
+                line.into_owned()
             };
             let size = body.len() + ATTRIBUTE_BYTES;
             if group.len() == MESSAGES_MAX || bytes + size > BYTES_MAX {

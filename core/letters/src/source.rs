@@ -1,6 +1,6 @@
-//! Letters as a source: each file is a partition, each letter a row of the node that refused it.
+//! Letters as a source: each file of copies is a partition, each letter a row of the node that refused it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -12,32 +12,30 @@ use forebay_api::{
     SourceConfig, Span,
 };
 
+use crate::copies::{Copied, Copies};
 use crate::letter::Letter;
 
 /// How many letters are read at a time.
 const ROWS_MAX: usize = 1_000;
 
-/// Reads letters that are in memory.
-#[derive(Clone)]
+/// Reads letters that a replay has taken up.
+#[derive(Clone, Debug)]
 pub struct LetterSource {
     schema: SchemaRef,
-    files: Arc<BTreeMap<Partition, Vec<Letter>>>,
+    copies: Copies,
 }
 
 impl LetterSource {
-    /// Rows of this schema. Letters are known by the partition, which stands for a file as it is, and their number in
-    /// it, from 1.
-    pub fn new(schema: SchemaRef, files: Arc<BTreeMap<Partition, Vec<Letter>>>) -> Self {
-        Self { schema, files }
+    /// Rows of this schema. A letter's position is its number in its file, from 1.
+    pub fn new(schema: SchemaRef, copies: Copies) -> Self {
+        Self { schema, copies }
     }
 
-    /// The letters in `(from, to]`.
-    fn read(&self, span: Span) -> Result<Read, BoxError> {
-        let letters = self.letters(&span.partition)?;
-        let counted = |it: &Position| it.counted().map_or(letters.len(), |it| it as usize);
-        let (first, last) = (counted(&span.from), counted(&span.to));
+    /// The letters in `span`, which is in this file.
+    fn read(&self, span: Span, file: &[Copied]) -> Result<Read, BoxError> {
+        let (first, last) = numbers(&span, file);
         let (mut rows, mut positions, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for (nth, letter) in letters.iter().enumerate().take(last).skip(first) {
+        for (nth, Copied { letter, .. }) in file.iter().enumerate().take(last).skip(first) {
             let position = Position::row(nth as u64 + 1);
             match letter.row(&self.schema) {
                 Ok(row) => {
@@ -54,22 +52,12 @@ impl LetterSource {
         let rows = arrow_select::concat::concat_batches(&self.schema, &rows)?;
         Ok(Read { span, rows, positions: Positions::Listed(positions), refused })
     }
+}
 
-    fn letters(&self, partition: &Partition) -> Result<&Vec<Letter>, BoxError> {
-        self.files.get(partition).ok_or_else(|| format!("the dead letters `{partition}` are not there any more").into())
-    }
-
-    fn pieces(&self, span: Span, into: &mut VecDeque<Span>) -> Result<(), BoxError> {
-        let letters = self.letters(&span.partition)?.len();
-        let mut from = span.from;
-        while from < span.to {
-            let next = from.counted().map_or(letters, |it| it as usize) + ROWS_MAX;
-            let to = if next >= letters { Position::End } else { Position::row(next as u64) }.min(span.to.clone());
-            into.push_back(Span::new(span.partition.clone(), from, to.clone()));
-            from = to;
-        }
-        Ok(())
-    }
+/// How many letters of a file are before a span, and how many up to its end.
+fn numbers(span: &Span, file: &[Copied]) -> (usize, usize) {
+    let counted = |it: &Position| it.counted().map_or(file.len(), |it| it as usize);
+    (counted(&span.from), counted(&span.to))
 }
 
 #[async_trait]
@@ -81,69 +69,104 @@ impl SourceConfig for LetterSource {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         let mut due = VecDeque::new();
         match resume {
-            Resume::Replay(spans) => spans.into_iter().try_for_each(|it| self.pieces(it, &mut due))?,
+            Resume::Replay(spans) => due.extend(spans),
             Resume::After(after) => {
-                for partition in self.files.keys() {
-                    let from = after.get(partition).cloned().unwrap_or(Position::Start);
-                    if from == Position::End {
-                        continue;
+                for name in self.copies.names()? {
+                    let partition = Partition::new(name);
+                    let from = after.get(&partition).cloned().unwrap_or(Position::Start);
+                    if from < Position::End {
+                        due.push_back(Span::new(partition, from, Position::End));
                     }
-                    self.pieces(Span::new(partition.clone(), from, Position::End), &mut due)?;
                 }
             }
         }
-        Ok(Box::new(Reader { letters: self.clone(), due }))
+        Ok(Box::new(Reader { letters: self.clone(), due, open: None }))
     }
 }
 
 struct Reader {
     letters: LetterSource,
     due: VecDeque<Span>,
+    /// The file that was read from last.
+    open: Option<(Partition, Vec<Copied>)>,
 }
 
 #[async_trait]
 impl Source for Reader {
     async fn next(&mut self) -> Result<Option<Read>, BoxError> {
-        self.due.pop_front().map(|span| self.letters.read(span)).transpose()
+        let Some(mut span) = self.due.pop_front() else { return Ok(None) };
+        let file = match self.open.take() {
+            Some((partition, file)) if partition == span.partition => file,
+            _ => self.letters.copies.read(span.partition.as_str())?,
+        };
+        let (first, last) = numbers(&span, &file);
+        if last > first + ROWS_MAX {
+            let cut = Position::row((first + ROWS_MAX) as u64);
+            self.due.push_front(Span { from: cut.clone(), ..span.clone() });
+            span.to = cut;
+        }
+        let (_, file) = self.open.insert((span.partition.clone(), file));
+        self.letters.read(span, file).map(Some)
     }
 }
 
-/// Keeps letters about rows that came from letters: where they first came from is what stays written.
+/// Keeps letters about rows that came from letters: where they first came from is what stays written. What cannot be a
+/// row any more stays a letter of the node that refused it first.
 pub struct OldPlaces<D> {
     letters: D,
-    files: Arc<BTreeMap<Partition, Vec<Letter>>>,
+    source: String,
+    copies: Copies,
 }
 
 impl<D> OldPlaces<D> {
-    /// Before `letters`, for rows of a [`LetterSource`] of these files.
-    pub fn new(letters: D, files: Arc<BTreeMap<Partition, Vec<Letter>>>) -> Self {
-        Self { letters, files }
+    /// Before `letters`, for rows of a [`LetterSource`] of these copies, which has this name in its plan.
+    pub fn new(letters: D, source: &str, copies: Copies) -> Self {
+        Self { letters, source: source.to_owned(), copies }
+    }
+
+    /// The letters that the rows come from.
+    fn old(&self, rows: &RecordBatch) -> Result<Vec<Letter>, BoxError> {
+        let schema = rows.schema();
+        let partitions = rows.column(schema.index_of("partition")?).as_string::<i32>();
+        let positions = rows.column(schema.index_of("position")?).as_string::<i32>();
+        let mut open = None;
+        let mut old = Vec::with_capacity(rows.num_rows());
+        for (name, number) in partitions.iter().zip(positions) {
+            let (name, number) = (name.unwrap_or_default(), number.unwrap_or_default());
+            let file = match open.take() {
+                Some((open, file)) if open == name => file,
+                _ => self.copies.read(name)?,
+            };
+            let nth = number.parse::<Position>()?.counted().and_then(|it| usize::try_from(it).ok()?.checked_sub(1));
+            let copied: &Copied = nth.and_then(|it| file.get(it)).ok_or_else(|| format!("{name} has no {number}"))?;
+            old.push(copied.letter.clone());
+            open = Some((name, file));
+        }
+        Ok(old)
     }
 
     fn rewrite(&self, rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
-        let schema = rows.schema();
-        let (partition, position) = (schema.index_of("partition")?, schema.index_of("position")?);
-        let mut old = Vec::new();
-        for row in 0..rows.num_rows() {
-            let name = Partition::from(rows.column(partition).as_string::<i32>().value(row));
-            let number: Position = rows.column(position).as_string::<i32>().value(row).parse()?;
-            let nth = number.counted().unwrap_or_default().saturating_sub(1) as usize;
-            old.push(self.files.get(&name).and_then(|it| it.get(nth)));
-        }
-        let rewritten = |column: &ArrayRef, of: fn(&Letter) -> &str| -> ArrayRef {
-            let texts = column.as_string::<i32>();
-            let value = |(row, old): (usize, &Option<&Letter>)| old.map_or(texts.value(row), of).to_owned();
-            Arc::new(StringArray::from_iter_values(old.iter().enumerate().map(value)))
-        };
+        let (schema, old) = (rows.schema(), self.old(rows)?);
+        let component = rows.column(schema.index_of("component")?).clone();
+        let refused_here: Vec<bool> =
+            component.as_string::<i32>().iter().map(|it| it == Some(self.source.as_str())).collect();
         let mut columns = rows.columns().to_vec();
-        for (name, of) in [
-            ("source", (|it| it.source.as_str()) as fn(&Letter) -> &str),
-            ("partition", |it| it.partition.as_str()),
-            ("position", |it| it.position.as_str()),
-        ] {
+        let mut put_back = |name: &str, of: fn(&Letter) -> &str, only_refused_here: bool| -> Result<(), BoxError> {
             let index = schema.index_of(name)?;
-            columns[index] = rewritten(&columns[index], of);
-        }
+            let new = columns[index].as_string::<i32>();
+            let value = |row: usize| match only_refused_here && !refused_here[row] {
+                true => new.value(row),
+                false => of(&old[row]),
+            };
+            let column: ArrayRef = Arc::new(StringArray::from_iter_values((0..old.len()).map(value)));
+            columns[index] = column;
+            Ok(())
+        };
+        put_back("partition", |it| &it.partition, false)?;
+        put_back("position", |it| &it.position, false)?;
+        put_back("payload", |it| &it.payload, true)?;
+        put_back("encoding", |it| &it.encoding, true)?;
+        put_back("component", |it| &it.component, true)?;
         Ok(RecordBatch::try_new(schema, columns)?)
     }
 }

@@ -56,17 +56,22 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory at `path`, which is made if need be.
+    /// The directory at `path`, which is made if need be, with those above it.
     ///
     /// # Errors
     ///
-    /// If it cannot be made, or its name cannot be made durable.
+    /// If one cannot be made, or its name cannot be made durable.
     pub fn open(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
-        // A relative path of one part has the empty path as its parent.
-        let parent = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent)?.sync_all()?;
-        Ok(Self { path: path.to_owned() })
+        for step in steps(path, Path::is_dir) {
+            match step {
+                Step::Make(path) => match std::fs::create_dir(path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => made?,
+                },
+                Step::Sync(path) => File::open(path)?.sync_all()?,
+            }
+        }
+        Self::existing(path)
     }
 
     /// The directory at `path`, which must be there.
@@ -76,6 +81,33 @@ impl Directory {
             false => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
+}
+
+/// On the way to a directory that is there and stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// Makes a directory.
+    Make(&'a Path),
+    /// Makes the names in a directory durable.
+    Sync(&'a Path),
+}
+
+/// Each directory that is made has its name made durable before one is made in it. So of those that are there at most the
+/// innermost has a name that is not: then the power was cut behind its making.
+pub(crate) fn steps(path: &Path, is_there: impl Fn(&Path) -> bool) -> Vec<Step<'_>> {
+    let parts: Vec<&Path> = path.ancestors().filter(|it| !it.as_os_str().is_empty()).collect();
+    let missing = parts.iter().take_while(|it| !is_there(it)).count();
+    let mut steps = Vec::new();
+    for (nth, part) in parts.iter().enumerate().take(missing + 1).rev() {
+        if nth < missing {
+            steps.push(Step::Make(part));
+        }
+        // A relative path of one part has the empty path as its parent, and the root has none.
+        if let Some(parent) = part.parent() {
+            steps.push(Step::Sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }));
+        }
+    }
+    steps
 }
 
 impl Disk for Directory {

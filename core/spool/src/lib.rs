@@ -17,6 +17,8 @@
 //!   tail are left out.
 //! - One process at a time: the directory has a file that is locked.
 //!
+//! [`source`] has what the sources have in common that keep requests in a spool.
+//!
 //! All access goes through [`Disk`], so that [`simulated`] can cut the power between any two steps. The format is
 //! described at the top of `format.rs`.
 
@@ -28,11 +30,16 @@ mod reader;
 mod scan;
 mod segments;
 pub mod simulated;
+pub mod source;
 mod spool;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 pub use disk::{Directory, Disk, DiskFile};
 pub use format::PAYLOAD_BYTES_MAX;
@@ -41,7 +48,8 @@ pub use reader::{Entry, Reader};
 pub use spool::{Spool, Standing};
 
 /// When an append is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// When it is durable.
     #[default]
@@ -57,6 +65,9 @@ pub struct Options {
     pub bytes_max: u64,
     /// A segment that is as large as this is followed by another one. Only whole segments are let go.
     pub segment_bytes: u64,
+    /// A segment that is older than this is closed by [`Spool::release_all`]. Without that, what comes rarely would keep
+    /// for days what nobody needs any more.
+    pub segment_age: Duration,
     /// When an append is answered.
     pub durability: Durability,
     /// No sequence number up to this is given to a frame: somebody has seen it.
@@ -67,7 +78,8 @@ impl Options {
     /// A spool of at most so many bytes, in segments of an eighth of them, at most 64 MiB, that answers when all is durable.
     pub fn new(bytes_max: u64) -> Self {
         let segment_bytes = (bytes_max / 8).clamp(1, 64 << 20);
-        Self { bytes_max, segment_bytes, durability: Durability::Fsync, after: 0 }
+        let segment_age = Duration::from_secs(600);
+        Self { bytes_max, segment_bytes, segment_age, durability: Durability::Fsync, after: 0 }
     }
 }
 

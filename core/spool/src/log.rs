@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ pub(crate) struct Log {
     last_frame: u64,
     /// What was written since, to be written anew if a sync fails.
     unsynced: Vec<(u64, Bytes)>,
+    /// The bytes of these payloads.
+    unsynced_bytes: usize,
     /// All bytes of all segments.
     bytes: u64,
     _lock: Box<dyn Send + Sync>,
@@ -37,8 +39,17 @@ struct Active {
     seed: Seed,
     file: Box<dyn DiskFile>,
     written: u64,
-    /// A sync failed, or what a failed write left could not be cut off: nothing is written to it any more.
+    begun: Instant,
+    /// A sync failed, or what a failed write left could not be cut off, or it is the last one of a life before: nothing is
+    /// written to it any more.
     is_poisoned: bool,
+}
+
+impl Active {
+    fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
+        let (number, seed, written) = (header.number, header.seed(), HEADER_BYTES as u64);
+        Self { number, seed, file, written, begun: Instant::now(), is_poisoned: false }
+    }
 }
 
 impl Log {
@@ -86,28 +97,47 @@ impl Log {
         let first = (durable + lost).max(options.after) + 1;
         let number = found.last().map_or(1, |it| it.number + 1);
         let header = Header { spool, number, after: last_frame, first, created_millis: now() };
-        let file = create(&*disk, header).map_err(failed("begun"))?;
-        // Every start leaves a segment without frames. They are of no use, and no harm if they cannot be removed. Those
-        // of which nothing can be read are left for somebody to look at.
         let is_whole = |it: &Segment| found.iter().any(|found| found.number == it.number && found.header.is_ok());
-        for empty in segments.extract_if(.., |it| !has_frames(it) && is_whole(it)) {
-            remove_empty(&*disk, empty.number);
-        }
+        let (active, begun) = match create(&*disk, header) {
+            Ok(file) => {
+                // Every start leaves a segment without frames. They are of no use, and no harm if they cannot be removed.
+                // Those of which nothing can be read are left for somebody to look at.
+                for empty in segments.extract_if(.., |it| !has_frames(it) && is_whole(it)) {
+                    remove_empty(&*disk, empty.number);
+                }
+                (Active::new(header, file), Some(header))
+            }
+            // There is no room for another segment. What is there can be read and let go all the same, and that may be
+            // what makes room; the first write begins the segment.
+            Err(error)
+                if is_full(&error)
+                    && let Some(last) = segments.last() =>
+            {
+                tracing::warn!(spool = disk.place(), "it is opened to be read, since it cannot be written to: {error}");
+                let file = disk.open(&file_name(last.number)).map_err(failed("read"))?;
+                let (number, seed, written) = (last.number, last.seed, last.bytes);
+                (Active { number, seed, file, written, begun: Instant::now(), is_poisoned: true }, None)
+            }
+            Err(error) => return Err(failed("begun")(error)),
+        };
         let log = Self {
             options,
             spool,
-            active: Active { number, seed: header.seed(), file, written: HEADER_BYTES as u64, is_poisoned: false },
+            active,
             next_segment: number + 1,
             durable: first - 1,
             last_frame,
             unsynced: Vec::new(),
-            bytes: segments.iter().map(|it| it.bytes).sum::<u64>() + HEADER_BYTES as u64,
+            unsynced_bytes: 0,
+            bytes: segments.iter().map(|it| it.bytes).sum::<u64>() + begun.map_or(0, |_| HEADER_BYTES as u64),
             segments: Segments::default(),
             _lock: lock,
             disk,
         };
         log.segments.with(|it| *it = segments);
-        log.enter(header);
+        if let Some(header) = begun {
+            log.enter(header);
+        }
         Ok(log)
     }
 
@@ -128,7 +158,7 @@ impl Log {
 
     /// The bytes of payloads that are not durable yet.
     pub fn unsynced_bytes(&self) -> usize {
-        self.unsynced.iter().map(|it| it.1.len()).sum()
+        self.unsynced_bytes
     }
 
     /// Writes payloads, one frame each, in their order; says how many, and why not the others. They are not durable.
@@ -163,6 +193,7 @@ impl Log {
         self.bytes += frames.len() as u64;
         let numbered = payloads[..count].iter().zip(first..).map(|(it, sequence)| (sequence, it.clone()));
         self.unsynced.extend(numbered);
+        self.unsynced_bytes += payloads[..count].iter().map(Bytes::len).sum::<usize>();
         (count, refused)
     }
 
@@ -197,6 +228,7 @@ impl Log {
         }
         self.active.is_poisoned = true;
         self.unsynced.clear();
+        self.unsynced_bytes = 0;
         // The operating system may go on to show the bytes that it could not write. Whoever opens the spool next, after
         // a kill, would take them to be durable.
         let durable = self.segments.numbered(self.active.number).map_or(HEADER_BYTES as u64, |it| it.bytes);
@@ -205,14 +237,17 @@ impl Log {
         self.active.written = durable;
     }
 
-    /// Deletes the segments whose frames all stand at or before `up_to`; the last one too, if it may be closed for that.
+    /// Deletes the segments whose frames all stand at or before `up_to`. If it `may_close` the last one, that one too; and if
+    /// that is old it is closed, so that what it has does not wait for what comes.
     pub fn release(&mut self, up_to: u64, may_close: bool) -> io::Result<()> {
         self.delete(up_to)?;
         if !may_close {
             return Ok(());
         }
-        let is_done = |it: &Segment| has_frames(it) && it.last.is_some_and(|last| last <= up_to);
-        if self.unsynced.is_empty() && self.segments.with(|it| it.last().is_some_and(is_done)) {
+        self.sync().map_err(io::Error::other)?;
+        let is_old = self.active.begun.elapsed() >= self.options.segment_age;
+        let is_due = |it: &Segment| has_frames(it) && (is_old || it.last.is_some_and(|last| last <= up_to));
+        if self.segments.with(|it| it.last().is_some_and(is_due)) {
             self.begin().map_err(io::Error::other)?;
             self.delete(up_to)?;
         }
@@ -287,12 +322,8 @@ impl Log {
             tracing::warn!(spool = self.disk.place(), "a segment could not be begun: {error}");
             AppendError::of(&error)
         })?;
-        let written = HEADER_BYTES as u64;
-        let before = std::mem::replace(
-            &mut self.active,
-            Active { number, seed: header.seed(), file, written, is_poisoned: false },
-        );
-        self.bytes += written;
+        let before = std::mem::replace(&mut self.active, Active::new(header, file));
+        self.bytes += HEADER_BYTES as u64;
         let closed = self.segments.with(|it| {
             let last = it.last_mut()?;
             last.is_sealed = true;
@@ -331,6 +362,7 @@ impl Log {
         self.durable = self.last();
         self.last_frame = self.durable;
         self.unsynced.clear();
+        self.unsynced_bytes = 0;
         let (durable, written, number) = (self.durable, self.active.written, self.active.number);
         self.segments.with(|it| {
             if let Some(active) = it.last_mut().filter(|it| it.number == number) {

@@ -29,6 +29,7 @@ struct State {
     steps: u64,
     power_until: Option<u64>,
     syncs_failing: u32,
+    opens_until_failure: Option<u32>,
     bytes_max: Option<u64>,
     lies: bool,
     /// How often the power was cut: a file that was opened before is gone.
@@ -70,6 +71,7 @@ impl SimulatedDisk {
             steps: 0,
             power_until: None,
             syncs_failing: 0,
+            opens_until_failure: None,
             bytes_max: None,
             lies: false,
             boots: 0,
@@ -99,6 +101,11 @@ impl SimulatedDisk {
     /// So many of the next syncs of files fail.
     pub fn fail_syncs(&self, count: u32) {
         self.state().syncs_failing = count;
+    }
+
+    /// After so many more files that are opened, one cannot be.
+    pub fn fail_open_after(&self, opens: u32) {
+        self.state().opens_until_failure = Some(opens);
     }
 
     /// All files together hold no more bytes than this from now on.
@@ -230,8 +237,16 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let state = self.state();
+        let mut state = self.state();
         state.power()?;
+        match &mut state.opens_until_failure {
+            Some(0) => {
+                state.opens_until_failure = None;
+                return Err(io::Error::other("too many open files"));
+            }
+            Some(opens) => *opens -= 1,
+            None => {}
+        }
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(OpenFile { disk: self.clone(), id, boot: state.boots }))
     }

@@ -134,7 +134,8 @@ impl Spool {
     }
 
     /// The same, and if all that was appended stands at or before `up_to`, nothing is kept of it: the segment that is
-    /// written to is closed for that. Asked for often, this makes many small segments.
+    /// written to is closed for that. If it is older than [`Options::segment_age`], it is closed anyway, to be let go when
+    /// its time has come. Asked for often, this makes many small segments.
     pub fn release_all(&self, up_to: u64) {
         self.ask(Release { up_to, may_close: true });
     }

@@ -8,6 +8,7 @@ use crate::simulated::SimulatedDisk;
 use crate::{AppendError, Disk, Options};
 
 mod damage;
+mod disk;
 mod simulation;
 mod threads;
 

@@ -8,7 +8,7 @@ use forebay_api::{BoxError, Claim, ClaimError, Position};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::{Change, LogKey, Pending, Snapshot, Store, StoreError};
+use crate::{Change, LogKey, Pending, Snapshot, Store, StoreError, Way, WayKey};
 
 /// The layout of what is kept.
 const FORMAT: u32 = 1;
@@ -30,6 +30,8 @@ struct Kept {
     epoch: String,
     committed: Vec<(LogKey, Position)>,
     pending: Vec<Pending>,
+    #[serde(default)]
+    ways: Vec<(WayKey, Way)>,
 }
 
 impl ClaimStore {
@@ -47,7 +49,7 @@ impl ClaimStore {
         let snapshot = match &kept.state {
             Some(bytes) => {
                 let unread = |error: serde_json::Error| failed(&place(), "read", error.into());
-                let Kept { format, pipeline: owner, epoch, committed, pending } =
+                let Kept { format, pipeline: owner, epoch, committed, pending, ways } =
                     serde_json::from_slice(bytes).map_err(unread)?;
                 if format != FORMAT {
                     let what = format!("{} holds layout {format}, and this version reads {FORMAT}", place());
@@ -58,7 +60,8 @@ impl ClaimStore {
                     return Err(StoreError::Foreign(what));
                 }
                 let pending = pending.into_iter().map(|it| ((it.sink.clone(), it.number), it)).collect();
-                Snapshot { epoch, committed: committed.into_iter().collect(), pending }
+                let (committed, ways) = (committed.into_iter().collect(), ways.into_iter().collect());
+                Snapshot { epoch, committed, pending, ways }
             }
             None => {
                 let at = kept.committed.clone().unwrap_or(Position::Start);
@@ -107,6 +110,7 @@ impl Store for ClaimStore {
             epoch: next.epoch.clone(),
             committed: next.committed.iter().map(|(key, at)| (key.clone(), at.clone())).collect(),
             pending: next.pending.values().cloned().collect(),
+            ways: next.ways.iter().map(|(key, way)| (key.clone(), way.clone())).collect(),
         };
         let bytes = serde_json::to_vec(&kept).map_err(|error| failed(&place(), "written", error.into()))?;
         match self.claim.keep(&bytes, &self.least(&next)).await {

@@ -1,5 +1,6 @@
 //! A store in one local file, for one process.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,12 +10,15 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, Tabl
 
 use crate::{Advance, Change, LogKey, Pending, Snapshot, Store, StoreError};
 
-/// What the file is and whose. `format` is the layout of the other two tables.
+/// What the file is and whose. `format` is the layout of the other tables.
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// (sink, source, partition) -> position, as text.
 const COMMITTED: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("committed");
 /// (sink, number) -> [`Pending`], as JSON.
 const PENDING: TableDefinition<(&str, u64), &str> = TableDefinition::new("pending");
+
+/// (source, node) -> [`Way`](crate::Way), as JSON. Made when it is missing: older versions knew no ways.
+const WAYS: TableDefinition<(&str, &str), &str> = TableDefinition::new("ways");
 
 const FORMAT: &str = "1";
 const FILE_NAME: &str = "state.redb";
@@ -104,6 +108,7 @@ fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
     };
     write.open_table(COMMITTED)?;
     write.open_table(PENDING)?;
+    write.open_table(WAYS)?;
     write.commit()?;
     Ok(owner)
 }
@@ -127,8 +132,8 @@ fn create_whole(directory: &Path, path: &Path) -> Result<(), BoxError> {
     Ok(std::fs::File::open(directory)?.sync_all()?)
 }
 
-/// Sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.
-pub(crate) fn new_epoch() -> String {
+/// A new epoch: sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.
+pub fn new_epoch() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now()))
 }
@@ -147,6 +152,11 @@ fn load(database: &Database) -> Result<Snapshot, BoxError> {
         let (key, pending) = entry?;
         let (sink, number) = key.value();
         snapshot.pending.insert((sink.into(), number), serde_json::from_str(pending.value())?);
+    }
+    for entry in read.open_table(WAYS)?.iter()? {
+        let (key, way) = entry?;
+        let (source, node) = key.value();
+        snapshot.ways.insert((source.into(), node.into()), serde_json::from_str(way.value())?);
     }
     Ok(snapshot)
 }
@@ -181,6 +191,15 @@ fn apply(database: &Database, change: Change) -> Result<(), BoxError> {
         for (sink, number) in change.forget {
             pending.remove((sink.as_str(), number))?;
         }
+        if !change.ways.is_empty() {
+            let mut ways = write.open_table(WAYS)?;
+            for ((source, node), way) in change.ways {
+                ways.insert((source.as_str(), node.as_str()), serde_json::to_string(&way)?.as_str())?;
+            }
+        }
+        if let Some(epoch) = change.epoch {
+            write.open_table(META)?.insert("epoch", epoch.as_str())?;
+        }
     }
     write.commit()?;
     Ok(())
@@ -201,6 +220,19 @@ pub fn create_directory(directory: &Path) -> std::io::Result<()> {
     }
     std::fs::create_dir_all(directory)?;
     std::fs::File::open(parent)?.sync_all()
+}
+
+/// Writes a file whole and durably: nobody ever sees half of it, whenever the process ends. Its directory must be there,
+/// and only one process at a time may write a file of this name.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
+    let hidden = directory.join(format!(".{}.tmp", name.to_string_lossy()));
+    let mut file = std::fs::File::create(&hidden)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&hidden, path)?;
+    std::fs::File::open(directory)?.sync_all()
 }
 
 fn failed(path: &Path, doing: &'static str, source: BoxError) -> StoreError {

@@ -19,15 +19,16 @@ mod claimed;
 mod file;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use forebay_api::{BoxError, DeliveryId, Partition, Position, Span};
 use serde::{Deserialize, Serialize};
 
 pub use claimed::ClaimStore;
-pub use file::{FileStore, create_directory};
+pub use file::{FileStore, create_directory, new_epoch, write_whole};
 pub use memory::MemoryStore;
 
 /// Keeps what must survive a crash.
@@ -81,20 +82,38 @@ pub struct Pending {
     pub spans: Vec<SourceSpan>,
     /// How many rows were staged.
     pub rows: u64,
+    /// When it was about to be made visible for the first time; `None` if the version that wrote it did not say.
+    #[serde(default)]
+    pub intended: Option<SystemTime>,
     /// Whether the delivery is known to be visible, and only waits for earlier ones.
     pub settled: bool,
 }
+
+/// Which way the rows of a source took through a node when its positions were last moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// See [`forebay_api::plan::PlannedTransform::fingerprint`].
+    pub fingerprint: String,
+    /// The sinks behind the node, those included that keep what it refuses.
+    pub sinks: BTreeSet<String>,
+}
+
+/// A source and a node behind it, or the source itself once more.
+pub type WayKey = (String, String);
 
 /// Everything that a store keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Drawn at random when the store was made, and part of every delivery id. With a state that was lost and made
     /// anew, rows come again under other ids: they may be there twice, but a sink never takes new rows for old ones.
+    /// For the same reason another one is drawn when deliveries are given up that may be visible.
     pub epoch: String,
     /// Up to where each sink has each log. What is not in it is at [`Position::Start`].
     pub committed: BTreeMap<LogKey, Position>,
     /// The deliveries on their way, by sink and number.
     pub pending: BTreeMap<(String, u64), Pending>,
+    /// The ways of the rows through the nodes that refuse some; none where an older version wrote the state.
+    pub ways: BTreeMap<WayKey, Way>,
 }
 
 /// Moves one committed position.
@@ -119,6 +138,10 @@ pub struct Change {
     pub forget: Vec<(String, u64)>,
     /// Committed positions that move.
     pub advance: Vec<Advance>,
+    /// Ways that are new or have changed.
+    pub ways: Vec<(WayKey, Way)>,
+    /// Another epoch.
+    pub epoch: Option<String>,
 }
 
 impl Change {
@@ -190,6 +213,10 @@ impl Snapshot {
         }
         for key in change.forget {
             self.pending.remove(&key);
+        }
+        self.ways.extend(change.ways);
+        if let Some(epoch) = change.epoch {
+            self.epoch = epoch;
         }
         Ok(())
     }

@@ -1,8 +1,12 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use forebay_api::{DeliveryId, Partition, Position, Span};
 
-use crate::{Advance, Change, FileStore, LogKey, MemoryStore, Pending, SourceSpan, Store, StoreError};
+use crate::{
+    Advance, Change, FileStore, LogKey, MemoryStore, Pending, SourceSpan, Store, StoreError, Way, write_whole,
+};
 
 fn key(partition: &str) -> LogKey {
     LogKey { sink: "out".into(), source: "cdn".into(), partition: Partition::from(partition) }
@@ -21,6 +25,7 @@ fn pending(number: u64, from: u64, to: u64) -> Pending {
         fingerprint: "f".into(),
         spans: vec![SourceSpan { source: "cdn".into(), span }],
         rows: to - from,
+        intended: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)),
         settled: false,
     }
 }
@@ -42,6 +47,14 @@ async fn exercise(store: &dyn Store) {
     let snapshot = store.load().await.unwrap();
     assert!(snapshot.pending.is_empty());
     assert_eq!(snapshot.committed[&key("a")], Position::row(9));
+
+    let way = Way { fingerprint: "f".into(), sinks: BTreeSet::from(["out".to_owned()]) };
+    let key_of_way = ("cdn".to_owned(), "parse".to_owned());
+    let noted =
+        Change { ways: vec![(key_of_way.clone(), way.clone())], epoch: Some("other".into()), ..Change::default() };
+    store.apply(noted).await.unwrap();
+    let snapshot = store.load().await.unwrap();
+    assert_eq!((&snapshot.ways[&key_of_way], &*snapshot.epoch), (&way, "other"));
 
     let stale = Change {
         intend: Some(pending(2, 9, 12)),
@@ -84,6 +97,25 @@ async fn a_file_store_survives_its_process() {
     assert_eq!(before.committed[&key("shard")], far);
 }
 
+/// Scenario: a store that a version wrote which knew no ways is opened.
+/// Guarantees: what it holds is there, and no way is known.
+#[tokio::test]
+async fn a_store_of_an_older_version_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path(), "p").unwrap();
+    let first = Advance { from: Position::Start, ..advance("a", 0, 5) };
+    store.apply(Change { advance: vec![first], ..Change::default() }).await.unwrap();
+    drop(store);
+    let database = redb::Database::open(directory.path().join("state.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    assert!(write.delete_table(redb::TableDefinition::<(&str, &str), &str>::new("ways")).unwrap());
+    write.commit().unwrap();
+    drop(database);
+    let snapshot = FileStore::open(directory.path(), "p").unwrap().load().await.unwrap();
+    assert_eq!(snapshot.committed[&key("a")], Position::row(5));
+    assert!(snapshot.ways.is_empty());
+}
+
 /// Scenario: the process ended while it made its first store, with some of the file written or none.
 /// Guarantees: the next one begins as if nothing had been.
 #[tokio::test]
@@ -107,4 +139,18 @@ async fn a_file_store_has_one_owner() {
     assert!(told("p").ends_with("is in use by another process"), "{}", told("p"));
     drop(store);
     assert!(told("q").ends_with("belongs to the pipeline `p`, not to `q`"), "{}", told("q"));
+}
+
+/// Scenario: a file is written, and written again over what a process left that ended in the middle.
+/// Guarantees: it holds what was written last, and nothing else lies beside it.
+#[test]
+fn files_appear_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.json");
+    write_whole(&path, b"one").unwrap();
+    std::fs::write(directory.path().join(".journal.json.tmp"), "a longer half").unwrap();
+    write_whole(&path, b"two").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"two");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(write_whole(&directory.path().join("none/journal.json"), b"").is_err());
 }

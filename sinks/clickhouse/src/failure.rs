@@ -16,7 +16,7 @@ pub(crate) struct Failure {
     code: Option<u32>,
     /// What it was about, and everything that was said, in one line.
     text: String,
-    hint: Option<&'static str>,
+    hint: Option<String>,
 }
 
 /// What is done about it.
@@ -46,8 +46,13 @@ impl Failure {
             ClientError::BadResponse(text) => code(text),
             _ => None,
         };
-        let hint = code.and_then(hint);
+        let hint = code.and_then(hint).map(str::to_owned);
         Self { code, text: format!("{doing}: {}", one_line(&said)), hint }
+    }
+
+    /// With another hint, if it is of this kind.
+    pub(crate) fn hinted(self, kind: Kind, hint: String) -> Self {
+        if self.kind() == kind { Self { hint: Some(hint), ..self } } else { self }
     }
 
     /// What is to be done.
@@ -84,7 +89,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        match self.hint {
+        match &self.hint {
             None => Ok(()),
             Some(hint) => write!(f, " (hint: {hint})"),
         }

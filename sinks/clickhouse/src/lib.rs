@@ -6,17 +6,21 @@
 //!   the page to read about exactly once.
 //! - `server`: requests; `failure`: what errors mean to the engine.
 //! - `table`: the table as it is on the server, and whether the promise can be kept there.
-//! - `write`: the sink and its drafts; `route`: which rows go into which table; `part`: what goes into one of them.
-//! - `ddl`: statements that make a table, or add columns to it; `sql`: names and values in statements.
+//! - `write`: the sink and its drafts; `route`: which rows go into which table; `part`: what goes into one of them;
+//!   `search`: what one of them has of a delivery already.
+//! - `ddl`: statements that make a table, or add columns to it; `declared`: such statements, read; `sql`: names and
+//!   values in them.
 
 mod block;
 mod cast;
 mod ddl;
+mod declared;
 mod failure;
 mod native;
 mod part;
 mod pieces;
 mod route;
+mod search;
 mod server;
 mod sql;
 mod table;
@@ -68,23 +72,31 @@ pub use crate::route::{Routing, Tables};
 /// Every INSERT is one block, with a name that follows from the delivery and the numbers of its rows, as
 /// `insert_deduplication_token`: what the table remembers it does not take again. All settings by which a server would
 /// make several blocks of it, or answer too early, are sent along. For what the table may have forgotten, each row
-/// holds the name of its INSERT in `delivery_column`: after a crash, and when an answer stayed away for too long, rows
-/// are looked up there before they are sent again. This is checked when the pipeline starts:
+/// holds the name of its INSERT in `delivery_column`: after a crash, when an answer stayed away, and when this process
+/// stood still before it sent them, rows are looked up there first. This is checked when the pipeline starts:
 ///
 /// - the server is ClickHouse 24.3 or newer;
 /// - the engine is `MergeTree` or `ReplacingMergeTree`, plain, `Replicated` or `Shared`;
 /// - the table remembers 100 blocks or more: `non_replicated_deduplication_window` is 0 by default, and 10000 is a good
-///   number. An INSERT is one block in each partition that it fills. The time for which it is surely remembered is
-///   taken as a 64th of a second for each INSERT that there is room for, and as half of what
-///   `replicated_deduplication_window_seconds` says;
-/// - there is a `delivery_column`.
+///   number. An INSERT is one block in each partition that it fills;
+/// - there is a `delivery_column`;
+/// - the user may look for deliveries: see below.
 ///
 /// A `ReplacingMergeTree` ought to have a version column: rows that were replaced cannot be found again.
 ///
 /// Materialized views get each row once as long as the table remembers, and if the tables that they feed do so as well:
 /// those need their own `non_replicated_deduplication_window`, and the log names them. If a view does not take rows that
-/// the table has taken, the sink waits for somebody to mend the view. Where a table is replicated, the user needs the
-/// right `SYSTEM SYNC REPLICA`.
+/// the table has taken, the sink waits for somebody to mend the view, and so does the next start. What the table
+/// remembers for certain is measured: no more than half as many blocks as it remembers have come since, and no more than
+/// half of `replicated_deduplication_window_seconds` has passed. After that, rows that the table has are not sent again,
+/// and the log says which delivery views may lack.
+///
+/// # Rights
+///
+/// The user needs `INSERT` and, to look for deliveries, `SELECT` on the table; `SYSTEM SYNC REPLICA` on it if it is
+/// replicated; `SELECT` on `system.merge_tree_settings` (`system.replicated_merge_tree_settings`) unless the table's own
+/// settings say how much it remembers; and `SELECT` on `system.parts` if it has materialized views. With
+/// `exactly_once = false`, `INSERT` is enough.
 ///
 /// # Errors
 ///
@@ -129,7 +141,8 @@ pub use crate::route::{Routing, Tables};
 pub struct ClickHouse {
     /// The server's HTTP interface, such as `"http://127.0.0.1:8123"`.
     pub endpoint: Option<String>,
-    /// Instead of `endpoint`: several servers with the same replicated table. If one does not answer, the next is asked.
+    /// Instead of `endpoint`: several servers with the same replicated table, which is there already. If one does not
+    /// answer, the next is asked.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// The database of the table. Default: `"default"`.
@@ -169,6 +182,9 @@ pub struct ClickHouse {
     /// whether the rows fit. Example: `{ sc_status = "UInt16", c_ip = "IPv6" }`. Default: what the rows are.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
+    /// A file with the `CREATE TABLE` of each table, so that `forebay check` can tell without a server whether the rows
+    /// go into its columns. Example: `"schema/logs.sql"`. Default: none; the table is looked at when the pipeline starts.
+    pub ddl: Option<PathBuf>,
     /// For `create`: the sorting key. Default: the column of the host, the minute, and the time, as far as there are
     /// such. Example: `["cs_host", "toStartOfMinute(timestamp)", "timestamp"]`.
     pub order_by: Option<Vec<String>>,
@@ -283,7 +299,18 @@ impl ClickHouse {
                     .hint("write `create = true`, or leave it out"));
             }
         }
-        ddl::check(self, input)
+        if self.create && self.urls().count() > 1 {
+            let what = "`create` makes a table of one server's own, and there are several `endpoints`";
+            return Err(Wrong::new("create", what).hint(
+                "make the same replicated table on all of them, as with the columns that `forebay ddl` prints, and leave `create` out",
+            ));
+        }
+        if self.create && self.ddl.is_some() {
+            let what = "`ddl` says what a table is like that others make, and `create` makes one";
+            return Err(Wrong::new("ddl", what).hint("leave one of them out"));
+        }
+        ddl::check(self, input)?;
+        declared::check(self, input)
     }
 
     fn check_servers(&self) -> Result<(), Wrong> {

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use arrow_array::RecordBatch;
 use forebay_api::{DeliveryId, Refused, RefusedRow, SinkError};
 
 use crate::block::{self, Block};
 use crate::failure::{Kind, retry, stop};
-use crate::pieces::{Found, Name, Next, Range, next};
+use crate::pieces::{Name, Next, Range, next};
 use crate::route::Share;
+use crate::search::Search;
 use crate::sql;
-use crate::table::{Copies, TOKEN, Table};
+use crate::table::{TOKEN, Table};
 use crate::write::Shared;
+
+/// How soon rows are sent after the last of them came; half of the least that leases may last. If it took longer, this
+/// process may have stood still, and another one may have made the delivery: then it is looked for first.
+pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 
 /// Whether anything of a delivery may have been sent before its draft was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum History {
     New,
-    Unknown,
+    /// It may, by a process that was about to send it then.
+    Unknown(Option<SystemTime>),
 }
 
 /// What goes into one table.
@@ -32,18 +38,33 @@ pub(crate) struct Part {
     batches: Vec<RecordBatch>,
     /// The numbers of its rows in the delivery. Within a part rows are counted from 0.
     numbers: Vec<u64>,
+    /// When the last of them came: before the delivery's intent was written down, and so before anything was sent.
+    filled: SystemTime,
     /// Ranges that are still to be inserted, the next one last; `None` before the first commit.
     left: Option<Vec<Range>>,
-    /// The last of `left`, if it was sent and there was no clear answer.
-    sent: Option<Sent>,
+    /// What became of the last of `left` so far.
+    tried: Tried,
     refused: BTreeMap<u64, String>,
 }
 
-/// An INSERT of which nobody knows whether it was made.
-struct Sent {
-    name: Name,
-    /// When it was sent for the first time.
-    first: Instant,
+/// What this process knows of an INSERT that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Never,
+    /// It was sent, and there was no clear answer.
+    Unclear,
+    /// It was sent, and what the table feeds did not take it.
+    ViewFailed,
+}
+
+/// What is done about a block.
+enum Step {
+    /// Send it.
+    Send,
+    /// Send what goes into partitions that have nothing of it.
+    Complete,
+    /// Nothing.
+    Settle(Outcome),
 }
 
 /// What became of a range.
@@ -63,8 +84,9 @@ impl Part {
             history,
             batches: Vec::new(),
             numbers: Vec::new(),
+            filled: SystemTime::now(),
             left: None,
-            sent: None,
+            tried: Tried::Never,
             refused: BTreeMap::new(),
         }
     }
@@ -72,6 +94,7 @@ impl Part {
     pub(crate) fn push(&mut self, share: Share) {
         self.numbers.extend(share.numbers);
         self.batches.push(share.rows);
+        self.filled = SystemTime::now();
     }
 
     /// Inserts what is not inserted yet. Called again after [`SinkError::Retry`].
@@ -84,7 +107,7 @@ impl Part {
         while let Some(range) = left.pop() {
             match self.insert(range).await {
                 Ok(outcome) => {
-                    self.sent = None;
+                    self.tried = Tried::Never;
                     match outcome {
                         Outcome::Done => {}
                         Outcome::Halved([first, second]) => left.extend([second, first]),
@@ -137,33 +160,11 @@ impl Part {
 
     /// Sends a block, unless the table has it.
     async fn send(&mut self, shared: &Shared, table: &Table, range: Range, block: Block) -> Result<Outcome, SinkError> {
-        let mut complete = false;
-        let found = match self.may_be_there(table, &block.name) {
-            true => self.find(shared, table, &block.bounds).await?,
-            false => Vec::new(),
+        let complete = match self.step(shared, table, range, &block).await? {
+            Step::Send => false,
+            Step::Complete => true,
+            Step::Settle(outcome) => return Ok(outcome),
         };
-        if self.may_be_forgotten(table, &block.name, &found) {
-            match next(range, &block.name, block.rows, &found) {
-                Next::Send => {}
-                Next::Done => return Ok(Outcome::Done),
-                Next::Halve => return Ok(halved(range, || "it was halved before".to_owned())),
-                Next::Unclear(other) => return Err(stop(self.other_rows(table, &block.name, &other))),
-                // Without partitions a block is there or it is not: what it lacks was taken away by somebody.
-                Next::Complete if table.partition.is_none() => return Ok(Outcome::Done),
-                Next::Complete => match unknown_partition(table, &block) {
-                    None => complete = true,
-                    Some(column) => {
-                        return Err(stop(format!(
-                            "some partitions of table {} have rows of `{}`, others may lack them, and the rows do not \
-                             have the column `{column}` that tells which (hint: look at them, and run once with \
-                             `exactly_once = false` to send all of it again)",
-                            table.name,
-                            block.name.as_str()
-                        )));
-                    }
-                },
-            }
-        }
         let sql = match &table.partition {
             Some(partition) if complete => completion(shared, table, partition, &block),
             _ => format!("INSERT INTO {} {} FORMAT Native", table.name, sql::names(table.layout.names())),
@@ -180,12 +181,16 @@ impl Part {
             settings.extend(more.map(|(name, value)| (name, value.to_owned())));
         }
         let doing = format!("inserting {} rows into {}", block.rows, table.name);
-        let first = self.sent.take().filter(|it| it.name == block.name).map_or_else(Instant::now, |it| it.first);
-        self.sent = Some(Sent { name: block.name.clone(), first });
+        if self.tried == Tried::Never {
+            self.tried = Tried::Unclear;
+        }
         let failure = match shared.servers.insert(&doing, &sql, &settings, block.body).await {
             Ok(()) => return Ok(Outcome::Done),
             Err(failure) => failure,
         };
+        if failure.is_of_view() {
+            self.tried = Tried::ViewFailed;
+        }
         let kind = match failure.kind() {
             // A text that ended too early for its type. Otherwise it is the request that ended too early.
             Kind::Wait if failure.is_of_end() && table.layout.is_converted() => Kind::Rows,
@@ -198,7 +203,8 @@ impl Part {
                 // again in other blocks.
                 let in_table = match shared.config.exactly_once {
                     true => {
-                        let found = self.find(shared, table, &block.bounds).await?;
+                        let search = Search::begin(&shared.servers, table, &self.id).await?;
+                        let found = search.inserts(&block.bounds).await?;
                         found.iter().any(|it| it.name == block.name.as_str())
                     }
                     false => failure.is_of_view(),
@@ -206,6 +212,7 @@ impl Part {
                 if !in_table {
                     return Ok(halved(range, || failure.to_string()));
                 }
+                self.tried = Tried::ViewFailed;
                 return Err(retry(format!("the table has the rows, and what it feeds does not take them: {failure}")));
             }
             Kind::Wait | Kind::Elsewhere | Kind::Rights => {}
@@ -213,49 +220,78 @@ impl Part {
         Err(failure.into_sink_error())
     }
 
-    /// Whether the table may have rows of this block and not remember its name, as far as that is known without looking.
-    fn may_be_there(&self, table: &Table, name: &Name) -> bool {
-        let is_partitioned = table.partition.is_some();
-        let may = |it: &Sent| it.name != *name || is_partitioned || it.first.elapsed() > table.memory.lasts(1);
-        self.shared.config.exactly_once && (self.history == History::Unknown || self.sent.as_ref().is_some_and(may))
-    }
-
-    /// The same, once it is known what there is. As long as the table remembers, it is not asked to do without: what it
-    /// feeds may still lack the rows.
-    fn may_be_forgotten(&self, table: &Table, name: &Name, found: &[Found]) -> bool {
-        let partitions = found.iter().map(|it| it.partitions).max().unwrap_or(1);
-        let is_old = |it: &Sent| it.name != *name || it.first.elapsed() > table.memory.lasts(partitions);
-        self.shared.config.exactly_once && (self.history == History::Unknown || self.sent.as_ref().is_some_and(is_old))
-    }
-
-    /// Which INSERTs of this delivery have rows in the table.
-    async fn find(&self, shared: &Shared, table: &Table, bounds: &[String]) -> Result<Vec<Found>, SinkError> {
-        let Some(stamp) = table.layout.stamp.as_deref().map(sql::name) else { return Ok(Vec::new()) };
-        let doing = format!("looking for delivery {} in {}", self.id, table.name);
-        let mut settings = Vec::new();
-        match table.copies {
-            Copies::None => {}
-            Copies::Fetched => {
-                let sync = format!("SYSTEM SYNC REPLICA {} LIGHTWEIGHT", table.name);
-                shared.servers.ask(&doing, &sync, &[]).await.map_err(|it| it.into_sink_error())?;
-            }
-            Copies::Shared => settings.push(("select_sequential_consistency", "1")),
+    /// Decides what to do about a block, by what the table has of the delivery.
+    async fn step(&self, shared: &Shared, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
+        if !self.may_be_there() {
+            return Ok(Step::Send);
         }
-        let beginning = sql::text(&Name::beginning(&self.id));
-        let mut conditions = vec![format!("startsWith({stamp}, {beginning})")];
-        conditions.extend_from_slice(bounds);
-        let conditions = conditions.join(" AND ");
-        let partitions = if table.partition.is_some() { "uniqExact(_partition_id)" } else { "1" };
-        let from = format!("FROM {} WHERE {conditions} GROUP BY {stamp}", table.name);
-        let sql = format!("SELECT {stamp}, count(), {partitions} {from}");
-        let rows = shared.servers.ask(&doing, &sql, &settings).await.map_err(|it| it.into_sink_error())?;
-        let found = |row: Vec<String>| {
-            let [name, rows, partitions] = <[String; 3]>::try_from(row).ok()?;
-            Some(Found { name, rows: rows.parse().ok()?, partitions: partitions.parse().ok()? })
+        let search = Search::begin(&shared.servers, table, &self.id).await?;
+        let next = next(range, &block.name, block.rows, &search.inserts(&block.bounds).await?);
+        let unknown_partition = unknown_partition(table, block);
+        // A table that remembers a block takes only what it lacks of it, and passes all of it on to its views.
+        let is_better_repeated = match next {
+            Next::Done => self.is_for_views(table),
+            Next::Complete => self.is_for_views(table) || unknown_partition.is_some(),
+            Next::Send | Next::Halve | Next::Unclear(_) => false,
         };
-        let found: Vec<Found> = rows.into_iter().filter_map(found).collect();
-        tracing::info!(delivery = %self.id, inserts = found.len(), "looked for a delivery in the table");
-        Ok(found)
+        let since = match self.history {
+            History::New => Some(self.filled),
+            History::Unknown(intended) => intended,
+        };
+        if let (true, Some(since)) = (is_better_repeated, since)
+            && search.remembers(since).await?
+        {
+            return Ok(Step::Send);
+        }
+        match (next, unknown_partition) {
+            (Next::Send, _) => Ok(Step::Send),
+            (Next::Halve, _) => Ok(Step::Settle(halved(range, || "it was halved before".to_owned()))),
+            (Next::Unclear(other), _) => Err(stop(self.other_rows(table, &block.name, &other))),
+            (Next::Complete, Some(column)) => Err(stop(format!(
+                "some partitions of table {} have rows of `{}`, others may lack them, and the rows do not \
+                 have the column `{column}` that tells which (hint: look at them, and run once with \
+                 `exactly_once = false` to send all of it again)",
+                table.name,
+                block.name.as_str()
+            ))),
+            (Next::Complete, None) if table.partition.is_some() => {
+                self.warn_of_views(table, &block.name);
+                Ok(Step::Complete)
+            }
+            // Without partitions a block is there or it is not: what it lacks was taken away by somebody.
+            (Next::Done | Next::Complete, _) => {
+                self.warn_of_views(table, &block.name);
+                Ok(Step::Settle(Outcome::Done))
+            }
+        }
+    }
+
+    /// Whether the table may have rows of the next block.
+    fn may_be_there(&self) -> bool {
+        // A clock that was set back tells nothing.
+        let is_late = || !self.filled.elapsed().is_ok_and(|it| it <= PROMPT);
+        let is_new = self.history == History::New && self.tried == Tried::Never;
+        self.shared.config.exactly_once && (!is_new || is_late())
+    }
+
+    /// Whether rows that the table has are to be sent again for the sake of its views: if no view takes them twice, or
+    /// one is known to lack them.
+    fn is_for_views(&self, table: &Table) -> bool {
+        table.views.as_ref().is_some_and(|it| it.remember || self.tried == Tried::ViewFailed)
+    }
+
+    /// Says that nobody knows whether views have what the table has.
+    fn warn_of_views(&self, table: &Table, name: &Name) {
+        let Some(views) = &table.views else { return };
+        tracing::warn!(
+            "table {} has delivery {}, and its views {} may lack it: it may have been forgotten since, so that it is not \
+             sent again (hint: compare them by the rows with {} = {})",
+            table.name,
+            self.id,
+            views.names,
+            sql::name(&self.shared.config.delivery_column),
+            sql::text(name.as_str()),
+        );
     }
 
     /// The same rows under another name: other ones of them were left out.

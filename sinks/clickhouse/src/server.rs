@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::failure::{Failure, Kind};
-use crate::{ClickHouse, Compression};
+use crate::{ClickHouse, Compression, sql};
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -94,27 +94,10 @@ impl Servers {
         self.clients.len()
     }
 
-    /// The rows that a statement gives, values separated by tabs and escaped as `TabSeparated` has it.
-    pub(crate) async fn ask(
-        &self,
-        doing: &str,
-        sql: &str,
-        settings: &[(&str, &str)],
-    ) -> Result<Vec<Vec<String>>, Failure> {
-        let (at, mut client) = self.client();
-        for (name, value) in settings {
-            client = client.with_setting(*name, *value);
-        }
-        // The whole answer is ready before its head is sent: an error is known by its status and cannot come later.
-        client = client.with_setting("wait_end_of_query", "1");
-        let answer = async { client.query_raw(sql).fetch_bytes("TabSeparated")?.collect().await };
-        let answer = match tokio::time::timeout(ANSWER, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ClientError::TimedOut),
-        };
-        let answer = answer.map_err(|error| self.failed(at, doing, &error))?;
-        let text = String::from_utf8_lossy(&answer);
-        Ok(text.lines().map(|it| it.split('\t').map(unescaped).collect()).collect())
+    /// The server whose turn it is.
+    pub(crate) fn one(&self) -> Server<'_> {
+        let at = self.current.load(Ordering::Relaxed);
+        Server { servers: self, at, client: self.clients[at % self.clients.len()].clone() }
     }
 
     /// Makes one INSERT of what `body` holds. `settings` come before those of the file.
@@ -125,8 +108,8 @@ impl Servers {
         settings: &[(&str, String)],
         body: Vec<Frame>,
     ) -> Result<(), Failure> {
-        let (at, client) = self.client();
-        let mut client = client.with_compression(self.codec);
+        let server = self.one();
+        let mut client = server.client.clone().with_compression(self.codec);
         for (name, value) in &self.settings {
             client = client.with_setting(name, value);
         }
@@ -144,7 +127,7 @@ impl Servers {
             }
             insert.end().await
         };
-        sent.await.map_err(|error| self.failed(at, doing, &error))
+        sent.await.map_err(|error| server.failed(doing, &error))
     }
 
     /// Packs bytes as the file says.
@@ -154,39 +137,48 @@ impl Servers {
             codec => Ok(Frame::Packed(CompressedData::new(bytes, codec)?)),
         }
     }
+}
 
-    /// The server whose turn it is, and its number.
-    fn client(&self) -> (usize, Client) {
-        let at = self.current.load(Ordering::Relaxed);
-        (at, self.clients[at % self.clients.len()].clone())
+/// One of the servers: for questions of which the later ones build on the earlier.
+pub(crate) struct Server<'a> {
+    servers: &'a Servers,
+    /// Its number, counted on for ever.
+    at: usize,
+    client: Client,
+}
+
+impl Server<'_> {
+    /// The rows that a statement gives, values separated by tabs and escaped as `TabSeparated` has it.
+    pub(crate) async fn ask(
+        &self,
+        doing: &str,
+        sql: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Vec<Vec<String>>, Failure> {
+        let mut client = self.client.clone();
+        for (name, value) in settings {
+            client = client.with_setting(*name, *value);
+        }
+        // The whole answer is ready before its head is sent: an error is known by its status and cannot come later.
+        client = client.with_setting("wait_end_of_query", "1");
+        let answer = async { client.query_raw(sql).fetch_bytes("TabSeparated")?.collect().await };
+        let answer = match tokio::time::timeout(ANSWER, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::TimedOut),
+        };
+        let answer = answer.map_err(|error| self.failed(doing, &error))?;
+        let text = String::from_utf8_lossy(&answer);
+        Ok(text.lines().map(|it| it.split('\t').map(sql::unescaped).collect()).collect())
     }
 
     /// Passes the turn on if another server may do better.
-    fn failed(&self, at: usize, doing: &str, error: &ClientError) -> Failure {
+    fn failed(&self, doing: &str, error: &ClientError) -> Failure {
+        let Servers { clients, current, .. } = self.servers;
         let failure = Failure::new(doing, error);
-        if self.clients.len() > 1 && failure.kind() == Kind::Elsewhere {
+        if clients.len() > 1 && failure.kind() == Kind::Elsewhere {
             // An error: it is another one's turn already.
-            let _ = self.current.compare_exchange(at, at + 1, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = current.compare_exchange(self.at, self.at + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
         failure
     }
-}
-
-/// A value of `TabSeparated`.
-fn unescaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        match (character, if character == '\\' { characters.next() } else { None }) {
-            (_, None) => text.push(character),
-            (_, Some('n')) => text.push('\n'),
-            (_, Some('t')) => text.push('\t'),
-            (_, Some('r')) => text.push('\r'),
-            (_, Some('0')) => text.push('\0'),
-            (_, Some('b')) => text.push('\u{8}'),
-            (_, Some('f')) => text.push('\u{c}'),
-            (_, Some(other)) => text.push(other),
-        }
-    }
-    text
 }

@@ -30,3 +30,23 @@ fn escaped(text: &str, quote: char) -> String {
     }
     escaped
 }
+
+/// What the server means by a value of `TabSeparated`, or by what it puts between quotes.
+pub(crate) fn unescaped(text: &str) -> String {
+    let mut unescaped = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let next = if character == '\\' { characters.next() } else { None };
+        unescaped.push(match next {
+            None => character,
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('r') => '\r',
+            Some('0') => '\0',
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some(other) => other,
+        });
+    }
+    unescaped
+}

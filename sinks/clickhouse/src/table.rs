@@ -1,17 +1,18 @@
 //! The table as it is on the server: its columns, and whether what this sink promises can be kept there.
 
+pub(crate) mod columns;
 mod views;
+mod window;
 
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
-use forebay_api::{BoxError, SinkError, nearest};
+use forebay_api::{BoxError, SinkError};
 
-use crate::block::{Layout, Placed};
-use crate::cast::Column;
+use crate::block::Layout;
 use crate::failure::{Failure, retry, stop};
-use crate::server::Servers;
-use crate::types::Type;
+use crate::server::{Server, Servers};
+use crate::table::columns::{Misfit, TableColumn};
 use crate::{ClickHouse, Evolve, ddl, sql};
 
 /// The oldest server on which a delivery is made exactly once.
@@ -23,8 +24,8 @@ const WINDOW_MIN: u64 = 100;
 /// What the hint tells to set.
 const WINDOW_GOOD: u64 = 10_000;
 
-/// So many INSERTs a second go into a table at most, by all who write into it: that is how long a window lasts.
-const INSERTS_PER_SECOND_MAX: u64 = 64;
+/// How to do without what cannot be promised.
+const DOWNGRADE: &str = "or write `exactly_once = false`, which may double rows";
 
 /// Settings that every INSERT brings along, so that no profile of the server's makes two blocks of one, answers before
 /// the rows are there, or does not deduplicate. A server that does not know one of them does not do it either.
@@ -70,6 +71,8 @@ pub(crate) struct Table {
     pub(crate) layout: Layout,
     /// `database`.`table`.
     pub(crate) name: String,
+    /// `database = … AND table = …` for the server's own tables.
+    pub(crate) here: String,
     /// What every INSERT brings along.
     pub(crate) pins: Vec<(&'static str, String)>,
     /// What makes a partition; `None`: the table has only one.
@@ -79,6 +82,8 @@ pub(crate) struct Table {
     /// The columns that are sent, with the text of their types.
     pub(crate) structure: Vec<(String, String)>,
     pub(crate) memory: Memory,
+    /// `None`: there are none.
+    pub(crate) views: Option<Views>,
     /// What is to be said about views of it.
     pub(crate) warnings: Vec<String>,
     /// How other servers' rows come to the one that is asked.
@@ -89,18 +94,18 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     /// So many blocks.
-    blocks: u64,
+    pub(crate) blocks: u64,
     /// Not longer than this.
-    time: Duration,
+    pub(crate) time: Duration,
 }
 
-impl Memory {
-    /// How long after an INSERT into so many partitions the table certainly remembers all of it, where others insert
-    /// into as many.
-    pub(crate) fn lasts(self, partitions: u64) -> Duration {
-        let inserts = (self.blocks / partitions.max(1)).saturating_sub(1);
-        Duration::from_millis(inserts.saturating_mul(1000) / INSERTS_PER_SECOND_MAX).min(self.time)
-    }
+/// Materialized views of a table's rows.
+#[derive(Debug)]
+pub(crate) struct Views {
+    /// Their names, for messages.
+    pub(crate) names: String,
+    /// Whether all the tables that they feed remember blocks as well.
+    pub(crate) remember: bool,
 }
 
 /// How the servers of a table have the same rows.
@@ -123,6 +128,12 @@ pub(crate) enum Missing {
     Absent(BoxError),
     /// It cannot be used as it is.
     Unfit(BoxError),
+}
+
+impl From<Misfit> for Missing {
+    fn from(misfit: Misfit) -> Self {
+        Self::Unfit(format!("{} (hint: {})", misfit.what, misfit.hint).into())
+    }
 }
 
 impl From<Failure> for Missing {
@@ -154,21 +165,13 @@ impl Missing {
     }
 }
 
-/// What the server says of a column.
-struct TableColumn {
-    name: String,
-    type_text: String,
-    default_kind: String,
-    in_partition: bool,
-}
-
 /// What the server says of the engine.
 struct Engine {
     name: String,
     full: String,
     partition: String,
-    /// Whether views are made of the table's rows.
-    has_views: bool,
+    /// The names of the views that are made of the table's rows, between commas.
+    views: String,
 }
 
 /// Looks at the table, makes it or columns of it if the file says so, and decides how rows go there.
@@ -178,7 +181,7 @@ pub(crate) async fn look(
     servers: &Servers,
     input: &SchemaRef,
 ) -> Result<Table, Missing> {
-    let looking = Look { config, servers, input, table, name: config.full_name(table) };
+    let looking = Look { config, servers, server: servers.one(), input, table, name: config.full_name(table) };
     looking.version().await?;
     let engine = match looking.engine().await? {
         Some(engine) => engine,
@@ -192,13 +195,16 @@ pub(crate) async fn look(
     if config.evolve == Some(Evolve::AddColumns) && looking.add_columns(&columns).await? {
         columns = looking.columns().await?;
     }
-    let layout = looking.layout(&columns)?;
+    let layout = columns::layout(config, &looking.name, input, &columns)?;
     let pins = looking.pins().await?;
     let (memory, copies) = match config.exactly_once {
         true => looking.window(&engine).await?,
         false => (Memory { blocks: u64::MAX, time: Duration::MAX }, Copies::None),
     };
-    let warnings = match config.exactly_once && engine.has_views {
+    if config.exactly_once {
+        looking.rights(&engine, &layout, copies).await?;
+    }
+    let mut warnings = match config.exactly_once && !engine.views.is_empty() {
         // Nothing depends on it: a server that does not understand the question gets its rows all the same.
         true => looking
             .forgetful_views()
@@ -206,16 +212,22 @@ pub(crate) async fn look(
             .unwrap_or_else(|failure| vec![format!("nobody knows what views make of rows that come again: {failure}")]),
         false => Vec::new(),
     };
+    let views = Some(Views { names: engine.views, remember: warnings.is_empty() }).filter(|it| !it.names.is_empty());
+    if views.is_some() && config.exactly_once {
+        warnings.extend(looking.unread_parts().await);
+    }
     let partition_columns = columns.iter().filter(|it| it.in_partition).map(|it| it.name.clone()).collect();
     let is_sent = |it: &TableColumn| layout.names().any(|name| name == it.name);
     let structure = columns.into_iter().filter(is_sent).map(|it| (it.name, it.type_text)).collect();
     Ok(Table {
+        here: looking.here("table"),
         name: looking.name,
         pins,
         partition: Some(engine.partition).filter(|it| !it.is_empty()),
         partition_columns,
         structure,
         memory,
+        views,
         warnings,
         copies,
         layout,
@@ -225,6 +237,7 @@ pub(crate) async fn look(
 struct Look<'a> {
     config: &'a ClickHouse,
     servers: &'a Servers,
+    server: Server<'a>,
     input: &'a SchemaRef,
     table: &'a str,
     /// `database`.`table`.
@@ -233,7 +246,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn ask(&self, sql: &str) -> Result<Vec<Vec<String>>, Failure> {
-        self.servers.ask(&format!("looking at table {}", self.name), sql, &[]).await
+        self.server.ask(&format!("looking at table {}", self.name), sql, &[]).await
     }
 
     /// `database = … AND name = …` for one of the server's own tables.
@@ -259,13 +272,14 @@ impl Look<'_> {
     }
 
     async fn engine(&self) -> Result<Option<Engine>, Missing> {
-        let columns = "engine, engine_full, partition_key, notEmpty(dependencies_table)";
+        let views =
+            "arrayMap((database, name) -> concat(database, '.', name), dependencies_database, dependencies_table)";
+        let columns = format!("engine, engine_full, partition_key, arrayStringConcat({views}, ', ')");
         let mut rows = self.ask(&format!("SELECT {columns} FROM system.tables WHERE {}", self.here("name"))).await?;
-        let Some([name, full, partition, has_views]) = rows.pop().and_then(|it| <[String; 4]>::try_from(it).ok())
-        else {
+        let Some([name, full, partition, views]) = rows.pop().and_then(|it| <[String; 4]>::try_from(it).ok()) else {
             return Ok(None);
         };
-        Ok(Some(Engine { name, full, partition, has_views: has_views == "1" }))
+        Ok(Some(Engine { name, full, partition, views }))
     }
 
     async fn columns(&self) -> Result<Vec<TableColumn>, Missing> {
@@ -306,66 +320,6 @@ impl Look<'_> {
         Ok(true)
     }
 
-    /// Which column goes where, and how.
-    fn layout(&self, columns: &[TableColumn]) -> Result<Layout, Missing> {
-        let mut placed = Vec::new();
-        let mut unknown = Vec::new();
-        let mut misfits = Vec::new();
-        for (source, field) in self.input.fields().iter().enumerate() {
-            if self.config.omit.contains(field.name()) {
-                continue;
-            }
-            let other = ddl::plain_name(field.name());
-            let named = |name: &str| columns.iter().find(|it| it.name == name);
-            let Some(column) = named(field.name()).or_else(|| named(&other)) else {
-                let near = nearest(field.name(), columns.iter().map(|it| it.name.as_str()));
-                unknown.push(match near {
-                    Some(near) => format!("`{}` (did you mean `{near}`?)", field.name()),
-                    None => format!("`{}`", field.name()),
-                });
-                continue;
-            };
-            if matches!(column.default_kind.as_str(), "MATERIALIZED" | "ALIAS") {
-                // The server makes its values itself.
-                continue;
-            }
-            let of = Type::parse(&column.type_text).unwrap_or_else(|| Type::Other(column.type_text.clone()));
-            match Column::new(field.data_type(), &of) {
-                None => misfits.push(format!("`{}`, which holds {}, into {of}", field.name(), field.data_type())),
-                Some(made) => placed.push(Placed {
-                    source,
-                    name: column.name.clone(),
-                    of,
-                    column: made,
-                    has_default: column.default_kind == "DEFAULT",
-                }),
-            }
-        }
-        if !unknown.is_empty() {
-            let hint = "add them, by hand or with `evolve = \"add_columns\"`, or leave them out with `omit`";
-            let what = format!("table {} has no columns {} (hint: {hint})", self.name, unknown.join(", "));
-            return Err(Missing::Unfit(what.into()));
-        }
-        if !misfits.is_empty() {
-            return Err(Missing::Unfit(format!("table {} cannot take {}", self.name, misfits.join("; ")).into()));
-        }
-        if placed.is_empty() {
-            return Err(Missing::Unfit(format!("no column of the rows is one of table {}", self.name).into()));
-        }
-        let stamp = &self.config.delivery_column;
-        let is_stamp = |it: &&TableColumn| it.name == *stamp && it.type_text.contains("String");
-        let stamp = columns.iter().find(is_stamp).map(|it| it.name.clone());
-        if self.config.exactly_once && stamp.is_none() {
-            let column = sql::name(&self.config.delivery_column);
-            return Err(unfit(format!(
-                "table {0} has no column {column} of text, by which deliveries are found again: \
-                 `ALTER TABLE {0} ADD COLUMN {column} LowCardinality(String)`",
-                self.name
-            )));
-        }
-        Ok(Layout { placed, stamp })
-    }
-
     /// The settings that must be sent, since they may be set and are not so already.
     async fn pins(&self) -> Result<Vec<(&'static str, String)>, Missing> {
         let names: Vec<String> = PINS.iter().map(|it| sql::text(it.0)).collect();
@@ -389,85 +343,9 @@ impl Look<'_> {
         }
         Ok(pins)
     }
-
-    /// Settings of tables for which theirs says nothing.
-    async fn merge_tree_settings(&self, table: &str, names: &[&str]) -> Result<Vec<(String, u64)>, Failure> {
-        let names: Vec<String> = names.iter().map(|it| sql::text(it)).collect();
-        let rows =
-            self.ask(&format!("SELECT name, value FROM system.{table} WHERE name IN ({})", names.join(", "))).await?;
-        let setting = |row: Vec<String>| {
-            let [name, value] = <[String; 2]>::try_from(row).ok()?;
-            Some((name, value.parse().ok()?))
-        };
-        Ok(rows.into_iter().filter_map(setting).collect())
-    }
-
-    /// Checks that the table deduplicates, and says for how long it does and what other servers know.
-    async fn window(&self, engine: &Engine) -> Result<(Memory, Copies), Missing> {
-        let (copies, base) = match (engine.name.strip_prefix("Replicated"), engine.name.strip_prefix("Shared")) {
-            (Some(base), _) => (Copies::Fetched, base),
-            (_, Some(base)) => (Copies::Shared, base),
-            _ => (Copies::None, engine.name.as_str()),
-        };
-        if !matches!(base, "MergeTree" | "ReplacingMergeTree") {
-            let what = match base {
-                "Distributed" => "which spreads blocks over tables: write into those",
-                "Buffer" => "which keeps rows in memory",
-                "View" | "MaterializedView" | "Null" => "which keeps no rows of its own",
-                it if it.ends_with("MergeTree") => {
-                    "which joins rows, so that a delivery cannot be found in it again: write into a `MergeTree`, and \
-                     feed this table by a materialized view"
-                }
-                _ => "which does not deduplicate",
-            };
-            return Err(unfit(format!("table {} has the engine {}, {what}", self.name, engine.name)));
-        }
-        if copies == Copies::None && self.servers.count() > 1 {
-            return Err(unfit(format!(
-                "table {} has the engine {}, of which each server has its own, and there are several `endpoints`",
-                self.name, engine.name
-            )));
-        }
-        let setting = if copies == Copies::None {
-            "non_replicated_deduplication_window"
-        } else {
-            "replicated_deduplication_window"
-        };
-        let seconds_setting = "replicated_deduplication_window_seconds";
-        let defaults = if copies == Copies::Fetched { "replicated_merge_tree_settings" } else { "merge_tree_settings" };
-        let known = self.merge_tree_settings(defaults, &[setting, seconds_setting]).await?;
-        let value = |name: &str| {
-            let default = || known.iter().find(|it| it.0 == name).map(|it| it.1);
-            setting_of(&engine.full, name).or_else(default).unwrap_or_default()
-        };
-        let window = value(setting);
-        if window < WINDOW_MIN {
-            return Err(unfit(format!(
-                "table {0} remembers {window} blocks, and must remember {WINDOW_MIN} at least: \
-                 `ALTER TABLE {0} MODIFY SETTING {setting} = {WINDOW_GOOD}`",
-                self.name
-            )));
-        }
-        let time = match copies {
-            Copies::None => Duration::MAX,
-            // The server's clock runs from when it has the block, ours from when it was sent.
-            Copies::Fetched | Copies::Shared => Duration::from_secs(value(seconds_setting)) / 2,
-        };
-        Ok((Memory { blocks: window, time }, copies))
-    }
 }
 
 /// What cannot be promised, and how to do without.
 fn unfit(what: String) -> Missing {
-    Missing::Unfit(format!("{what} (hint: or write `exactly_once = false`, which may double rows)").into())
-}
-
-/// A number from the settings in a table's statement.
-fn setting_of(engine: &str, name: &str) -> Option<u64> {
-    let (_, settings) = engine.split_once("SETTINGS ")?;
-    let of = |it: &str| {
-        let (found, value) = it.split_once('=')?;
-        (found.trim() == name).then(|| value.trim().trim_matches('\'').parse().ok()).flatten()
-    };
-    settings.split(',').find_map(of)
+    Missing::Unfit(format!("{what} (hint: {DOWNGRADE})").into())
 }

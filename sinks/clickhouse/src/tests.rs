@@ -1,11 +1,13 @@
 //! Shared by all: a database of its own on the server of this test process, the sink's table there, and its rows.
 
 mod ddl;
+mod declared;
 mod failures;
 mod front;
 mod once;
 mod pieces;
 mod plan;
+mod replicas;
 mod routes;
 mod settings;
 mod tls;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sql;
+
 /// What a column can hold, as far as this sink writes it itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -134,7 +136,7 @@ impl fmt::Display for Type {
                 write!(f, "Enum{}(", bytes * 8)?;
                 for (nth, (name, number)) in names.iter().enumerate() {
                     let comma = if nth == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} = {number}", crate::sql::text(name))?;
+                    write!(f, "{comma}{} = {number}", sql::text(name))?;
                 }
                 f.write_str(")")
             }
@@ -178,27 +180,7 @@ fn names(arguments: &[&str]) -> Option<Vec<(String, i16)>> {
     let name = |text: &&str| {
         let (name, number) = text.rsplit_once('=')?;
         let quoted = name.trim().strip_prefix('\'')?.strip_suffix('\'')?;
-        Some((unescaped(quoted), number.trim().parse().ok()?))
+        Some((sql::unescaped(quoted), number.trim().parse().ok()?))
     };
     arguments.iter().map(name).collect()
-}
-
-/// What stands between quotes, with the escapes taken back that the server writes.
-fn unescaped(quoted: &str) -> String {
-    let mut text = String::with_capacity(quoted.len());
-    let mut characters = quoted.chars();
-    while let Some(character) = characters.next() {
-        let next = if character == '\\' { characters.next() } else { None };
-        text.push(match next {
-            None => character,
-            Some('n') => '\n',
-            Some('t') => '\t',
-            Some('r') => '\r',
-            Some('0') => '\0',
-            Some('b') => '\u{8}',
-            Some('f') => '\u{c}',
-            Some(other) => other,
-        });
-    }
-    text
 }

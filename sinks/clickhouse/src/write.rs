@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -112,8 +112,8 @@ impl Sink for Writer {
         Ok(self.shared.draft(id, History::New))
     }
 
-    async fn begin_again(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError> {
-        Ok(self.shared.draft(id, History::Unknown))
+    async fn begin_again(&self, id: &DeliveryId, intended: Option<SystemTime>) -> Result<Box<dyn Draft>, SinkError> {
+        Ok(self.shared.draft(id, History::Unknown(intended)))
     }
 }
 

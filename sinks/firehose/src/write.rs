@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::types::{self, DeliveryStreamType};
 use aws_smithy_types::Blob;
-use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError};
+use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError, nth_row};
 use forebay_aws::{Trouble, backoff, failed, trouble};
 
 use crate::Firehose;
@@ -169,7 +169,10 @@ impl Draft for Delivery {
             tokio::time::sleep(backoff(tries - 1, self.seed)).await;
         }
         let refused = std::mem::take(&mut self.refused);
-        Ok(refused.into_iter().map(|(row, why)| RefusedRow { row, payload: self.row(row), why }).collect())
+        Ok(refused
+            .into_iter()
+            .map(|(row, why)| RefusedRow { row, payload: nth_row(&self.batches, row), why })
+            .collect())
     }
 }
 
@@ -244,17 +247,5 @@ impl Delivery {
         let left = kept.len();
         self.request = kept;
         Ok(error.map(|it| format!("{}; {left} were not taken", it.into_error()).into()))
-    }
-
-    /// The row, alone.
-    fn row(&self, number: u64) -> RecordBatch {
-        let mut before = number as usize;
-        for batch in &self.batches {
-            if before < batch.num_rows() {
-                return batch.slice(before, 1);
-            }
-            before -= batch.num_rows();
-        }
-        unreachable!("a row is refused that was never staged")
     }
 }

@@ -61,13 +61,22 @@ impl Place {
         files
     }
 
-    /// The names of everything in the staging directory.
+    /// The names of everything in the staging directory but its lock.
     fn staging(&self) -> Vec<String> {
         let staging = self.path().join(".staging");
         let mut names = Vec::new();
         self.walk(&staging, &mut |path| names.push(path.strip_prefix(&staging).unwrap().to_str().unwrap().to_owned()));
+        names.retain(|it| it != "lock");
         names.sort();
         names
+    }
+
+    /// Ends the process that `sink` and `draft` are of: it lets go of its locks, and its files stay as they are.
+    fn crash(&self, sink: Box<dyn Sink>, draft: Box<dyn Draft>) {
+        let (staging, aside) = (self.path().join(".staging"), self.directory.path().join("aside"));
+        fs::rename(&staging, &aside).unwrap();
+        drop((draft, sink));
+        fs::rename(&aside, &staging).unwrap();
     }
 
     fn walk(&self, directory: &Path, see: &mut dyn FnMut(&Path)) {

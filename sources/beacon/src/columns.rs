@@ -1,7 +1,8 @@
 //! Events to rows: the columns that there are, and the values that go into them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
@@ -212,6 +213,8 @@ pub struct Common {
     over: Vec<(usize, Cell)>,
     /// Fields that an event has if it does not say otherwise.
     under: Vec<(usize, Cell)>,
+    /// The bytes that they add to a row.
+    bytes: usize,
 }
 
 /// Rows as they grow.
@@ -222,8 +225,8 @@ pub struct Rows {
     columns: Vec<Column>,
     labels: Vec<(usize, String)>,
     rows: usize,
-    /// Rows of a list column whose items are not what they should be.
-    refused: BTreeMap<usize, String>,
+    /// What the rows hold that does not stand in `text`, or stands there once and in many rows.
+    bytes_besides: usize,
 }
 
 enum Column {
@@ -286,7 +289,7 @@ impl Column {
 impl Rows {
     pub fn new(layout: Arc<Layout>) -> Self {
         let columns = layout.columns.iter().map(|it| Column::new(&it.1)).collect();
-        Self { layout, text: String::new(), columns, labels: Vec::new(), rows: 0, refused: BTreeMap::new() }
+        Self { layout, text: String::new(), columns, labels: Vec::new(), rows: 0, bytes_besides: 0 }
     }
 
     /// How many rows there are, those included that will turn out not to be any.
@@ -294,16 +297,21 @@ impl Rows {
         self.rows
     }
 
+    /// How many bytes all values together have, be there an array yet or not.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.bytes_besides
+    }
+
     /// Takes down what holds for all events of a request.
     pub fn common(&mut self, over: &[(&str, Option<&str>)], under: &[(&str, Option<&str>)]) -> Common {
+        let before = self.text.len();
         let mut known = |fields: &[(&str, Option<&str>)]| {
             let cells =
                 fields.iter().filter_map(|(path, value)| Some((self.layout.column(path)?, self.put((*value)?))));
             cells.collect::<Vec<_>>()
         };
-        // The closure is called twice, so that both kinds are looked up in the same way.
-        let over = known(over);
-        Common { over, under: known(under) }
+        let (over, under) = (known(over), known(under));
+        Common { over, under, bytes: self.text.len() - before }
     }
 
     fn put(&mut self, value: &str) -> Cell {
@@ -317,18 +325,25 @@ impl Rows {
         &mut self,
         pairs: &'a [Pair<'a>],
         common: &Common,
-        keeps: impl Fn(&str) -> bool,
+        keeps: impl Fn(&Pair<'_>) -> bool,
         value: impl Fn(&str, Cow<'a, str>) -> Cow<'a, str>,
     ) -> Result<(), String> {
         let mut labels: Vec<(&str, String)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         let mut filled = Ok(());
-        for pair in pairs.iter().filter(|it| it.kind != Kind::Null && keeps(&it.path)) {
+        for pair in pairs.iter().filter(|it| it.kind != Kind::Null && keeps(it)) {
             match (self.layout.column(&pair.path), self.layout.unknown) {
                 (Some(column), _) => filled = self.fill(column, pair, &value),
                 (None, Unknown::Labels) => {
                     let name = pair.path.strip_prefix("labels.").unwrap_or(&pair.path);
-                    labels.retain(|it| it.0 != name);
-                    labels.push((name, label(pair, &value)));
+                    let value = label(pair, &value);
+                    match places.entry(name) {
+                        Entry::Occupied(place) => labels[*place.get()].1 = value,
+                        Entry::Vacant(place) => {
+                            place.insert(labels.len());
+                            labels.push((name, value));
+                        }
+                    }
                 }
                 (None, Unknown::Ignore) => {}
                 (None, Unknown::Refuse) => {
@@ -357,8 +372,11 @@ impl Rows {
             }
         }
         if !labels.is_empty() {
-            self.labels.push((self.rows, labels_as_json(&labels)));
+            let json = labels_as_json(&labels);
+            self.bytes_besides += json.len();
+            self.labels.push((self.rows, json));
         }
+        self.bytes_besides += common.bytes;
         self.rows += 1;
         Ok(())
     }
@@ -375,10 +393,13 @@ impl Rows {
         let row = self.rows;
         let wrong = |kind: Kind| Err(format!("`{path}` is {}, not {}", kind.noun(), holds.noun()));
         let cells = match (&self.columns[column], pair.kind) {
-            (Column::Many(_), Kind::Array) => match items(pair.raw) {
-                Ok(items) => items.iter().map(|it| self.put(it)).collect(),
-                Err(kind) => return wrong(kind),
-            },
+            (Column::Many(_), Kind::Array) => {
+                let mut cells = Vec::new();
+                match items(pair.raw, |it| cells.push(self.put(it))) {
+                    Ok(()) => cells,
+                    Err(kind) => return wrong(kind),
+                }
+            }
             (_, Kind::Array | Kind::Object) => return wrong(pair.kind),
             (_, Kind::Text) => vec![self.put(&value(path, pair.text()))],
             (_, Kind::Number) => {
@@ -418,7 +439,8 @@ impl Rows {
 
     /// Gives the rows, and the numbers of those that turned out not to be any, with the reason.
     pub fn finish(self) -> (RecordBatch, BTreeMap<usize, String>) {
-        let Self { layout, text, columns, labels, rows, mut refused } = self;
+        let Self { layout, text, columns, labels, rows, .. } = self;
+        let mut refused = BTreeMap::new();
         let mut arrays = Vec::with_capacity(columns.len() + 1);
         for ((path, holds), column) in layout.columns.iter().zip(columns) {
             let mut refuse = |row: usize, value: &str| {
@@ -489,14 +511,13 @@ fn lists(
     Arc::new(builder.finish())
 }
 
-/// The items of an array of single values, or what else is in it.
-fn items(array: &str) -> Result<Vec<Cow<'_, str>>, Kind> {
-    let mut items = Vec::new();
+/// Gives the items of an array of single values, one after the other; or tells what else is in it.
+fn items(array: &str, mut give: impl FnMut(&str)) -> Result<(), Kind> {
     // That it is well-formed was seen before.
     let mut scan = Scanner::new(array);
     scan.at += 1;
     if scan.space() == Some(b']') {
-        return Ok(items);
+        return Ok(());
     }
     while let Ok(kind) = scan.kind() {
         let start = scan.at;
@@ -507,14 +528,14 @@ fn items(array: &str) -> Result<Vec<Cow<'_, str>>, Kind> {
                 let Ok(text) = scan.string() else { break };
                 let raw = &array[text.range()];
                 let pair = Pair { path: String::new(), kind, raw, is_escaped: text.escaped };
-                items.push(pair.text().into_owned().into());
+                give(&pair.text());
             }
             _ => {
                 if scan.skip(kind, 0).is_err() {
                     break;
                 }
                 if kind != Kind::Null {
-                    items.push(array[start..scan.at].into());
+                    give(&array[start..scan.at]);
                 }
             }
         }
@@ -522,7 +543,7 @@ fn items(array: &str) -> Result<Vec<Cow<'_, str>>, Kind> {
             break;
         }
     }
-    Ok(items)
+    Ok(())
 }
 
 /// The value of a label, as JSON.

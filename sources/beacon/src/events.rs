@@ -4,10 +4,16 @@
 //! JSON is an event too, one that will be refused: in an array all the rest of it, otherwise the rest of its line.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
-use forebay_codec::scan::{Kind, Scanner};
+use forebay_codec::scan::{Kind, Malformed, Scanner};
 use percent_encoding::percent_decode;
+
+/// The values of an event, and the bytes of a path that leads to one. Nobody's events have as many, and what is done for each
+/// value, or with its path, is bounded by this.
+pub const VALUES_MAX: usize = 1000;
+pub const PATH_BYTES_MAX: usize = 1024;
 
 /// A piece of a body that stands for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,22 +97,64 @@ fn line_end(body: &str, from: usize) -> usize {
     body[from..].find('\n').map_or(body.len(), |it| from + it)
 }
 
+/// A body of JSON without halves of surrogate pairs, which browsers write as escapes when a text was cut within a character:
+/// each becomes U+FFFD, which takes as many bytes. They stand for no character, so that neither UTF-8 nor a column could hold
+/// them.
+pub fn without_half_pairs(body: &str) -> Cow<'_, str> {
+    const UNKNOWN: &str = "\\ufffd";
+    let mut body = Cow::Borrowed(body);
+    let mut at = 0;
+    while let Some(escape) = body[at..].find('\\').map(|it| at + it) {
+        let bytes = body.as_bytes();
+        at = match (surrogate(bytes, escape), surrogate(bytes, escape + UNKNOWN.len())) {
+            (Some(Half::High), Some(Half::Low)) => escape + 2 * UNKNOWN.len(),
+            (Some(_), _) => {
+                body.to_mut().replace_range(escape..escape + UNKNOWN.len(), UNKNOWN);
+                escape + UNKNOWN.len()
+            }
+            // What follows a backslash is none that begins an escape.
+            (None, _) => body.ceil_char_boundary(escape + 2),
+        };
+    }
+    body
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    High,
+    Low,
+}
+
+/// The half of a surrogate pair that an escape stands for.
+fn surrogate(text: &[u8], at: usize) -> Option<Half> {
+    let [b'\\', b'u', b'd' | b'D', half, rest @ ..] = text.get(at..)?.first_chunk::<6>()? else { return None };
+    match half {
+        _ if !rest.iter().all(u8::is_ascii_hexdigit) => None,
+        b'8' | b'9' | b'a' | b'b' | b'A' | b'B' => Some(Half::High),
+        b'c'..=b'f' | b'C'..=b'F' => Some(Half::Low),
+        _ => None,
+    }
+}
+
 /// The fields of a form or a query as a JSON object, in which every value is a string; of a name that occurs more than
-/// once an array.
-pub fn form_as_json(form: &[u8]) -> String {
-    let mut fields: Vec<(String, Vec<String>)> = Vec::new();
-    for pair in form.split(|it| *it == b'&').filter(|it| !it.is_empty()) {
+/// once an array. Or why they are none of an event.
+pub fn form_as_json(form: &[u8]) -> Result<String, String> {
+    let pairs = || form.split(|it| *it == b'&').filter(|it| !it.is_empty());
+    if pairs().nth(VALUES_MAX).is_some() {
+        return Err(too_many_values());
+    }
+    let mut fields: HashMap<String, (usize, Vec<String>)> = HashMap::new();
+    for (nth, pair) in pairs().enumerate() {
         let at = pair.iter().position(|it| *it == b'=').unwrap_or(pair.len());
         let name = form_decoded(&pair[..at]);
         let value = form_decoded(pair.get(at + 1..).unwrap_or_default());
-        match fields.iter_mut().find(|it| it.0 == name) {
-            Some((_, values)) => values.push(value),
-            None => fields.push((name, vec![value])),
-        }
+        fields.entry(name).or_insert_with(|| (nth, Vec::new())).1.push(value);
     }
+    let mut fields: Vec<_> = fields.into_iter().map(|(name, (nth, values))| (nth, name, values)).collect();
+    fields.sort_unstable_by_key(|it| it.0);
     let mut json = String::from("{");
-    for (nth, (name, values)) in fields.iter().enumerate() {
-        if nth > 0 {
+    for (_, name, values) in &fields {
+        if json.len() > 1 {
             json.push(',');
         }
         quote(name, &mut json);
@@ -126,7 +174,11 @@ pub fn form_as_json(form: &[u8]) -> String {
         }
     }
     json.push('}');
-    json
+    Ok(json)
+}
+
+fn too_many_values() -> String {
+    format!("it has more than {VALUES_MAX} values")
 }
 
 fn form_decoded(text: &[u8]) -> String {
@@ -172,19 +224,35 @@ pub struct Pair<'a> {
 pub fn pairs<'a>(event: &'a str, pairs: &mut Vec<Pair<'a>>) -> Result<(), String> {
     pairs.clear();
     let mut scan = Scanner::new(event);
-    let malformed = |it: forebay_codec::scan::Malformed| format!("it is not JSON: {} at byte {}", it.what, it.at + 1);
-    match scan.kind().map_err(malformed)? {
-        Kind::Object => object(&mut scan, "", 0, pairs).map_err(malformed),
-        other => Err(format!("it is {}, not an object", other.noun())),
+    match scan.kind().map_err(Unfit::from).and_then(|kind| match kind {
+        Kind::Object => object(&mut scan, "", 0, pairs),
+        other => Err(Unfit::NoObject(other)),
+    }) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Malformed(it)) => Err(format!("it is not JSON: {} at byte {}", it.what, it.at + 1)),
+        Err(Unfit::NoObject(kind)) => Err(format!("it is {}, not an object", kind.noun())),
+        Err(Unfit::TooManyValues) => Err(too_many_values()),
+        Err(Unfit::LongPath) => {
+            Err(format!("it has a key of more than {PATH_BYTES_MAX} bytes, those around it included"))
+        }
     }
 }
 
-fn object<'a>(
-    scan: &mut Scanner<'a>,
-    under: &str,
-    depth: usize,
-    pairs: &mut Vec<Pair<'a>>,
-) -> Result<(), forebay_codec::scan::Malformed> {
+/// Why an event has no values.
+enum Unfit {
+    Malformed(Malformed),
+    NoObject(Kind),
+    TooManyValues,
+    LongPath,
+}
+
+impl From<Malformed> for Unfit {
+    fn from(it: Malformed) -> Self {
+        Self::Malformed(it)
+    }
+}
+
+fn object<'a>(scan: &mut Scanner<'a>, under: &str, depth: usize, pairs: &mut Vec<Pair<'a>>) -> Result<(), Unfit> {
     scan.open(depth)?;
     if scan.space() == Some(b'}') {
         scan.at += 1;
@@ -193,7 +261,11 @@ fn object<'a>(
     loop {
         scan.expect(b'"', "there is no name")?;
         let name = scan.string()?;
-        let mut path = String::with_capacity(under.len() + 1 + name.end - name.start);
+        let path_bytes = under.len() + 1 + name.range().len();
+        if path_bytes > PATH_BYTES_MAX {
+            return Err(Unfit::LongPath);
+        }
+        let mut path = String::with_capacity(path_bytes);
         if !under.is_empty() {
             path.push_str(under);
             path.push('.');
@@ -202,6 +274,7 @@ fn object<'a>(
         scan.expect(b':', "there is no `:`")?;
         match scan.kind()? {
             Kind::Object => object(scan, &path, depth + 1, pairs)?,
+            _ if pairs.len() == VALUES_MAX => return Err(Unfit::TooManyValues),
             Kind::Text => {
                 scan.at += 1;
                 let text = scan.string()?;

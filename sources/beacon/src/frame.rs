@@ -46,11 +46,19 @@ pub struct Frame {
 }
 
 impl Frame {
+    fn texts(&self) -> [&Option<String>; 3] {
+        [&self.address, &self.user_agent, &self.referrer]
+    }
+
+    /// How many bytes it takes in the spool, at most.
+    pub fn encoded_bytes(&self) -> usize {
+        let texts: usize = self.texts().iter().map(|it| 2 + it.as_ref().map_or(0, String::len)).sum();
+        19 + texts + self.body.len()
+    }
+
     /// As the spool holds it.
     pub fn encode(&self) -> Bytes {
-        let texts = [&self.address, &self.user_agent, &self.referrer];
-        let texts_bytes: usize = texts.iter().map(|it| 2 + it.as_ref().map_or(0, String::len)).sum();
-        let mut to = Vec::with_capacity(19 + texts_bytes + self.body.len());
+        let mut to = Vec::with_capacity(self.encoded_bytes());
         to.put_u8(VERSION);
         to.put_u8(match self.kind {
             Kind::Json => 0,
@@ -59,7 +67,7 @@ impl Frame {
         to.put_u8(u8::from(self.is_stripped) * STRIPPED + u8::from(self.is_hashed) * HASHED);
         to.put_u64_le(self.received_millis);
         to.put_u64_le(self.tick_millis);
-        for text in texts {
+        for text in self.texts() {
             // A head is not as long as that: the server has a limit.
             let text = text.as_ref().filter(|it| it.len() < usize::from(NONE));
             to.put_u16_le(text.map_or(NONE, |it| it.len() as u16));

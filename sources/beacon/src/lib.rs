@@ -1,10 +1,11 @@
 //! The `beacon` source: events that browsers send, on the disk before they are answered.
 
 mod body;
+mod body_privacy;
 mod columns;
 mod counters;
 mod dedupe;
-mod desk;
+mod endpoint;
 mod events;
 mod frame;
 mod open;
@@ -13,22 +14,22 @@ mod privacy;
 mod proxies;
 mod rates;
 mod reading;
-mod serve;
+mod refusal;
+mod retention;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tidy;
-mod tls;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use forebay_api::{Age, BoxError, ByteSize, Config, Resource, Resume, Source, SourceConfig, Wrong};
 use forebay_codec::Columns;
+use forebay_listen::Tls;
+use forebay_spool::source::SpoolKeys;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -37,10 +38,12 @@ use crate::open::Tuning;
 use crate::origins::Origin;
 use crate::privacy::{AddressKept, Privacy};
 use crate::proxies::{AddressHeader, Network};
-use crate::tls::Tls;
 
 /// The most that one request may hold when it is decompressed: what fits into a frame of the spool, with its head.
 const DECODED_BYTES_MAX_MAX: ByteSize = ByteSize::mib(32);
+
+/// More than what the spool keeps of a head, and what is lost to rounding.
+const HEAD_COPY_BYTES: u64 = 64 << 10;
 
 /// Takes events that browsers send (`navigator.sendBeacon`, `fetch`, a picture), as JSON in the Elastic Common Schema
 /// (ECS) 9.4.0, over HTTP/1.1 and HTTP/2.
@@ -54,9 +57,9 @@ const DECODED_BYTES_MAX_MAX: ByteSize = ByteSize::mib(32);
 /// ```
 ///
 /// A request is answered with `204` when it is durable on the disk, in the spool. From there it is read as often as
-/// needed, and it is deleted when every sink has its events and no later event needs to be compared with it (`dedupe`), at
-/// the latest after some minutes more. The spool is the only place where a request rests as it came. If the spool or the
-/// disk is full, or the disk fails, the answer is `503` with `Retry-After`; what was answered before is not lost.
+/// needed, and it is deleted some minutes after every sink has its events and no later event needs to be compared with it
+/// (`dedupe`). If the spool or the disk is full, or the disk fails, the answer is `503` with `Retry-After`; what was answered
+/// before is not lost.
 ///
 /// | request | answer |
 /// |--|--|
@@ -72,7 +75,12 @@ const DECODED_BYTES_MAX_MAX: ByteSize = ByteSize::mib(32);
 /// Objects within objects and names with dots are the same: `{"event": {"id": "7"}}` and `{"event.id": "7"}`. Each ECS
 /// field has the type of its column, as the page of the `ecs` transform lists them. Numbers and texts stand for each
 /// other; a whole number loses its fraction, and a time may be milliseconds since 1970. An event with a value that does
-/// not fit is refused, and the others of its request are not.
+/// not fit is refused, and the others of its request are not. So is an event with more than 1000 values, or with a path of
+/// names of more than 1 KiB. A half of a surrogate pair, as of a text that was cut, is read as U+FFFD.
+///
+/// Only the spool has requests as they came. The dead letters get the text of an event that is refused, or of what is no
+/// JSON. Where `privacy` takes something away from events, or a visitor forbids to be known, they get the event without
+/// that, and of what is no JSON only how long it is.
 ///
 /// The source fills `event.ingested` with the time of the request, and `@timestamp` too if the event has none; `client.ip`
 /// and `user_agent.original` with what the request says, whatever the event says; and `url.full` with the `Referer` if the
@@ -92,10 +100,6 @@ pub struct Beacon {
     pixels: Vec<String>,
     /// Where requests are kept until every sink has them.
     spool: SpoolKeys,
-    /// When a request is answered. By default `"fsync"`: when it is durable. `"memory"`: when the operating system has it;
-    /// then a power cut may cost what was answered in the second before it, but the end of the process costs nothing.
-    #[serde(default)]
-    durability: Durability,
     /// For HTTPS: the files of a certificate and its key. By default the server speaks plain HTTP.
     tls: Option<Tls>,
     /// The origins whose pages may send, such as `["https://example.com", "https://*.example.com"]`. By default all. A
@@ -134,29 +138,6 @@ pub struct Beacon {
     tuning: Tuning,
 }
 
-/// Where requests are kept.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct SpoolKeys {
-    /// The directory, which is made if need be and which no other process may use, such as `"/var/lib/forebay/pages"`. It
-    /// must outlive the process: on a machine that forgets its disk, what no sink has yet is lost.
-    directory: PathBuf,
-    /// All files together do not become larger. By default `"1GiB"`.
-    #[serde(default = "spool_bytes_max")]
-    bytes_max: ByteSize,
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Durability {
-    /// When it is durable.
-    #[default]
-    Fsync,
-    /// When the operating system has it.
-    Memory,
-}
-
 /// What is taken at most.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -165,20 +146,23 @@ struct LimitKeys {
     body_bytes_max: ByteSize,
     /// The bytes of a body when it is decompressed. By default `"4MiB"`, at most `"32MiB"`.
     decoded_bytes_max: ByteSize,
-    /// The bytes of all bodies that are in memory at a time, of which nothing is on the disk yet. What comes beyond that is
-    /// answered with 503. By default `"256MiB"`.
+    /// The bytes of all bodies that are in memory at a time, of which nothing is on the disk yet, and of their copies while
+    /// they are decompressed and written. What comes beyond that is answered with 503. By default `"256MiB"`.
     bodies_bytes_max: ByteSize,
     /// The events of a request; one refusal stands for those behind them. By default `1000`.
     events_max: NonZeroU32,
-    /// For how long is waited for the head of a request, and for the handshake of TLS. By default `"10s"`.
+    /// For how long is waited for the head of a request from its first byte on, and on a new connection for the handshake of
+    /// TLS and the first head. By default `"10s"`.
     header_timeout: Age,
     /// For how long is waited for the body of a request. By default `"10s"`.
     body_timeout: Age,
     /// For how long a connection may do nothing between two requests. By default `"75s"`, longer than load balancers wait.
     idle_timeout: Age,
-    /// The connections that are open at a time. By default `10000`.
+    /// The connections that are open at a time, also those of other sources, if the limit of open files of the process
+    /// allows so many and 256 files more. By default `10000`.
     connections_max: NonZeroU32,
-    /// Those from one address, unless it is that of a proxy. By default `256`.
+    /// Those from one address, unless it is that of a proxy. By default `256`. IPv6 addresses that share their first 64 bits
+    /// count as one.
     connections_per_address_max: NonZeroU32,
     /// The requests of one client's address in a second. By default `300`. IPv6 addresses that share their first 64 bits
     /// count as one.
@@ -241,10 +225,6 @@ fn paths() -> Vec<String> {
 
 fn pixels() -> Vec<String> {
     vec!["/beacon.gif".to_owned()]
-}
-
-fn spool_bytes_max() -> ByteSize {
-    ByteSize::mib(1024)
 }
 
 impl Config for Beacon {
@@ -333,10 +313,12 @@ impl Beacon {
                 return Err(Wrong::new(format!("limits.{key}"), format!("`{key}` must be between 1B and {most}")));
             }
         }
-        let least = limits.body_bytes_max.max(limits.decoded_bytes_max);
+        // A body and what comes out when it is decompressed; then that and its copy for the spool.
+        let least = ByteSize(2 * limits.body_bytes_max.max(limits.decoded_bytes_max).bytes() + HEAD_COPY_BYTES);
         let most = ByteSize::mib(1 << 20);
         if limits.bodies_bytes_max < least || limits.bodies_bytes_max > most {
-            let what = format!("`bodies_bytes_max` must be between {least}, what one body may hold, and {most}");
+            let what =
+                format!("`bodies_bytes_max` must be between {least}, what one body and its copy take, and {most}");
             return Err(Wrong::new("limits.bodies_bytes_max", what));
         }
         // One of the eight segments holds at least two requests.
@@ -365,7 +347,7 @@ impl SourceConfig for Beacon {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![Resource::Port(self.listen.to_string()), Resource::Directory(self.spool.directory.clone())]
+        vec![Resource::Port(self.listen), Resource::Directory(self.spool.directory.clone())]
     }
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {

@@ -5,32 +5,40 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use forebay_api::{BoxError, Partition, Position, Span};
+use forebay_listen::{Bounds, Memory, Server};
 use forebay_spool::simulated::SimulatedDisk;
+use forebay_spool::source::partition;
 use forebay_spool::{Directory, Disk, Entry, Options, Spool};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{BUDGET_BYTES, Caps};
-use crate::counters::{Counters, SAID_EVERY};
+use crate::Beacon;
+use crate::body::Caps;
+use crate::body_privacy::BodyPrivacy;
+use crate::counters::Counters;
 use crate::dedupe::Reach;
-use crate::desk::Desk;
+use crate::endpoint::Endpoint;
 use crate::frame::Frame;
 use crate::privacy::{AddressKept, Addresses};
 use crate::proxies::{AddressHeader, Proxies};
 use crate::rates::Rates;
-use crate::reading::{Books, Decoder, Reading};
-use crate::serve::{Bounds, Server};
-use crate::source::{Everything, Keeper, Replay, partition};
-use crate::tidy::Tidy;
-use crate::tls::Certificate;
-use crate::{Beacon, Durability};
+use crate::reading::{Decoder, Reading};
+use crate::retention::Retention;
+use crate::source::{Everything, Keeper, Replay, Spans};
 
 /// How often what has grown old is looked for.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The head of a request may be so large.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// So much of a body that is not taken is read and forgotten, so that the page gets to read the answer; or as much as a
+/// body may have.
+const LINGER_BYTES: u64 = 1 << 20;
 
 /// What tests make small.
 #[derive(Clone, Debug, Default)]
@@ -52,28 +60,36 @@ impl Beacon {
         let decoder = Arc::new(self.decoder(counters.clone())?);
         let (options, disk) = (self.options(after), self.disk());
         let after = after.clone();
-        let books = Arc::new(Mutex::new(Books::default()));
-        let (of_decoder, of_books) = (decoder.clone(), books.clone());
+        let retention = Arc::new(Mutex::new(Retention::default()));
+        let (of_decoder, of_retention) = (decoder.clone(), retention.clone());
         let opened = tokio::task::spawn_blocking(move || -> Result<_, BoxError> {
             let spool = Arc::new(Spool::open(disk()?, options)?);
             let partition = partition(spool.number());
             let from = after.get(&partition).cloned().unwrap_or(Position::Start);
             let reader = |after| Ok(spool.reader(after));
-            let reading = Reading::begin(of_decoder, partition, from, reader, Some(of_books))?;
+            let reading = Reading::begin(of_decoder, partition, from, reader, Some(of_retention))?;
             let tick_millis = last_tick(&spool)?;
             Ok((spool, reading, tick_millis))
         });
         let (spool, reading, tick_millis) = opened.await??;
-        let keeper = Keeper { spool: spool.clone(), books, reach: self.reach_back() };
+        let keeper = Keeper { spool: spool.clone(), retention, reach: self.reach_back() };
         let stop = CancellationToken::new();
+        let mut server = None;
         if !self.tuning.ends {
-            self.serve(self.desk(&spool, tick_millis, counters.clone()), &stop).await?;
-            let background = stop.clone();
-            tokio::spawn(background.run_until_cancelled_owned(keeper.clone().run(KEEP_EVERY)));
-            tokio::spawn(stop.clone().run_until_cancelled_owned(say(counters)));
+            let endpoint = self.endpoint(&spool, tick_millis, counters);
+            let keeping = keeper.clone().run(endpoint.addresses.clone(), KEEP_EVERY);
+            server = Some(self.serve(endpoint).await?);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(keeping));
         }
         let durable = spool.durable();
-        Ok(Everything { reading: Some(reading), durable, keeper, ends: self.tuning.ends, _stop: stop.drop_guard() })
+        Ok(Everything {
+            reading: Some(reading),
+            durable,
+            keeper,
+            ends: self.tuning.ends,
+            _server: server,
+            _stop: stop.drop_guard(),
+        })
     }
 
     /// Reads the spool, which nobody writes to.
@@ -89,7 +105,7 @@ impl Beacon {
                 )
             }
         };
-        Ok(Replay { decoder, disk, due: spans.into(), reading: None })
+        Ok(Replay(Some(Spans { decoder, disk, due: spans.into(), reading: None })))
     }
 
     fn decoder(&self, counters: Arc<Counters>) -> Result<Decoder, BoxError> {
@@ -102,7 +118,7 @@ impl Beacon {
         };
         Ok(Decoder {
             layout: Arc::new(self.layout()?),
-            tidy: Tidy {
+            privacy: BodyPrivacy {
                 removed: self.privacy.remove.clone(),
                 hidden,
                 parameters: self.privacy.query_parameters.clone(),
@@ -123,19 +139,8 @@ impl Beacon {
     }
 
     pub(crate) fn options(&self, after: &BTreeMap<Partition, Position>) -> Options {
-        let mut options = Options::new(self.spool.bytes_max.bytes());
-        options.segment_bytes = self.tuning.segment_bytes.unwrap_or(options.segment_bytes);
-        options.durability = match self.durability {
-            Durability::Fsync => forebay_spool::Durability::Fsync,
-            Durability::Memory => forebay_spool::Durability::Memory,
-        };
-        // What the state has seen is never another request's number, whatever became of the disk.
-        let seen = after.values().filter_map(|it| match it {
-            Position::At { sequence, .. } => sequence.as_str().parse().ok(),
-            Position::Start | Position::End => None,
-        });
-        options.after = seen.max().unwrap_or(0);
-        options
+        let options = self.spool.options(after);
+        Options { segment_bytes: self.tuning.segment_bytes.unwrap_or(options.segment_bytes), ..options }
     }
 
     /// The disk, which is opened where that may block.
@@ -147,9 +152,9 @@ impl Beacon {
         }
     }
 
-    fn desk(&self, spool: &Arc<Spool>, tick_millis: u64, counters: Arc<Counters>) -> Desk {
+    fn endpoint(&self, spool: &Arc<Spool>, tick_millis: u64, counters: Arc<Counters>) -> Endpoint {
         let limits = &self.limits;
-        Desk {
+        Endpoint {
             spool: spool.clone(),
             paths: self.paths.clone(),
             pixels: self.pixels.clone(),
@@ -164,7 +169,8 @@ impl Beacon {
                 body_bytes_max: limits.body_bytes_max.bytes() as usize,
                 decoded_bytes_max: limits.decoded_bytes_max.bytes() as usize,
                 body_timeout: limits.body_timeout.duration(),
-                budget: Arc::new(Semaphore::new(limits.bodies_bytes_max.bytes() as usize / BUDGET_BYTES)),
+                memory: Memory::new(limits.bodies_bytes_max.bytes() as usize),
+                decoders: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
             },
             address_rates: Rates::new(limits.requests_per_address.get()),
             origin_rates: limits.requests_per_origin.map(|it| Rates::new(it.get())),
@@ -175,31 +181,22 @@ impl Beacon {
     }
 
     /// Begins to listen.
-    async fn serve(&self, desk: Desk, stop: &CancellationToken) -> Result<(), BoxError> {
-        let listener = TcpListener::bind(self.listen).await;
-        let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", self.listen))?;
-        let address = listener.local_addr()?;
-        let tls = match &self.tls {
-            None => None,
-            Some(files) => {
-                let certificate = Certificate::open(files)?;
-                tokio::spawn(stop.clone().run_until_cancelled_owned(certificate.clone().follow()));
-                Some(certificate.acceptor()?)
-            }
-        };
+    async fn serve(&self, endpoint: Endpoint) -> Result<Server, BoxError> {
         let limits = &self.limits;
         let bounds = Bounds {
             connections_max: limits.connections_max.get() as usize,
-            connections_per_address_max: limits.connections_per_address_max.get() as usize,
+            per_address_max: limits.connections_per_address_max.get() as usize,
             header_timeout: limits.header_timeout.duration(),
             idle_timeout: limits.idle_timeout.duration(),
+            head_bytes_max: HEAD_BYTES_MAX,
+            linger_bytes_max: limits.body_bytes_max.bytes().max(LINGER_BYTES),
+            http_2: true,
         };
-        tracing::info!(%address, tls = tls.is_some(), "listening for beacons");
+        let server = Server::start(self.listen, self.tls.as_ref(), bounds, Arc::new(endpoint)).await?;
         if let Some(told) = &self.tuning.told {
-            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(address);
+            *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(server.address());
         }
-        tokio::spawn(Server { listener, tls, desk: Arc::new(desk), bounds, stop: stop.clone() }.run());
-        Ok(())
+        Ok(server)
     }
 }
 
@@ -213,18 +210,5 @@ fn last_tick(spool: &Spool) -> Result<u64, BoxError> {
     match spool.reader(Some(last.saturating_sub(1))).read()? {
         Some(Entry::Frame { payload, .. }) => Ok(Frame::decode(&payload).map_or(0, |it| it.tick_millis)),
         Some(Entry::Lost { .. }) | None => Ok(0),
-    }
-}
-
-/// Says what was counted, once in a while.
-async fn say(counters: Arc<Counters>) {
-    let mut said = counters.shown();
-    loop {
-        tokio::time::sleep(SAID_EVERY).await;
-        let shown = counters.shown();
-        if shown != said {
-            tracing::info!("{shown}");
-            said = shown;
-        }
     }
 }

@@ -25,13 +25,27 @@ impl TryFrom<String> for Origin {
                 "`{text}` is not an origin: write a scheme and a host, such as \"https://example.com\" or \"https://*.example.com\""
             )
         };
-        let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
-        let (is_below, host) = host.strip_prefix("*.").map_or((false, host), |it| (true, it));
-        let fits = |it: u8| it.is_ascii_alphanumeric() || b"-._:[]".contains(&it);
-        if !matches!(scheme, "http" | "https") || host.is_empty() || !host.bytes().all(fits) {
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let (is_below, rest) = rest.strip_prefix("*.").map_or((false, rest), |it| (true, it));
+        let usual_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return Err(wrong()),
+        };
+        // An IPv6 address has colons of its own, in brackets.
+        let behind_host = rest.rfind(']').map_or(0, |it| it + 1);
+        let (host, port) = match rest[behind_host..].find(':').map(|it| rest.split_at(behind_host + it)) {
+            Some((host, port)) => (host, Some(port[1..].parse::<u16>().map_err(|_| wrong())?)),
+            None => (rest, None),
+        };
+        let is_address = host.starts_with('[') && host.ends_with(']');
+        let fits = |it: u8| it.is_ascii_alphanumeric() || b"-._".contains(&it) || is_address && b":[]".contains(&it);
+        if host.is_empty() || !host.bytes().all(fits) {
             return Err(wrong());
         }
-        Ok(Self { scheme: format!("{scheme}://"), host: host.to_lowercase(), is_below })
+        // Browsers leave the usual port out.
+        let port = port.filter(|it| *it != usual_port).map_or(String::new(), |it| format!(":{it}"));
+        Ok(Self { scheme: format!("{scheme}://"), host: host.to_lowercase() + &port, is_below })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 use schemars::JsonSchema;
@@ -34,9 +34,10 @@ pub struct Privacy {
     #[serde(default)]
     pub address: AddressKept,
     /// The parameters that are kept in the queries of `url.full`, `url.original`, `url.query` and `http.request.referrer`,
-    /// such as `["utm_source"]`. By default all.
+    /// such as `["utm_source"]`. By default all. If only some are, a value of these fields that is no text is removed.
     pub query_parameters: Option<Vec<String>>,
-    /// Fields that are removed, with all that lies below them, such as `["user", "http.request.body"]`. By default none.
+    /// Fields that are removed, with all that lies below them, such as `["user", "http.request.body"]`; and arrays that
+    /// may hold them, in this case one in `http`. By default none.
     #[serde(default)]
     pub remove: Vec<String>,
 }
@@ -102,16 +103,19 @@ impl Privacy {
     }
 }
 
-/// Addresses as they are kept.
+/// Addresses as they are kept. Copies have the same secret.
+#[derive(Clone)]
 pub struct Addresses {
     kept: AddressKept,
-    salts: Salts,
+    salts: Arc<Salts>,
 }
+
+const DAY_MILLIS: u64 = 86_400_000;
 
 impl Addresses {
     /// `directory` holds the salt of the day, so that a restart does not make new visitors of old ones.
     pub fn new(kept: AddressKept, directory: &Path) -> Self {
-        Self { kept, salts: Salts { path: directory.join("salt"), today: Mutex::default() } }
+        Self { kept, salts: Arc::new(Salts { path: directory.join("salt"), today: Mutex::default() }) }
     }
 
     /// The address, and whether it is a hash.
@@ -122,9 +126,14 @@ impl Addresses {
                 let bits = if address.is_ipv4() { 24 } else { 48 };
                 (Some(truncated(address, bits).to_string()), false)
             }
-            AddressKept::Hash => (Some(self.salts.hash(address, now_millis / 86_400_000)?), true),
+            AddressKept::Hash => (Some(self.salts.hash(address, now_millis / DAY_MILLIS)?), true),
             AddressKept::Remove => (None, false),
         })
+    }
+
+    /// Forgets the secret of a day that is over, by which its addresses could be found out.
+    pub fn forget(&self, now_millis: u64) -> io::Result<()> {
+        self.salts.forget(now_millis / DAY_MILLIS)
     }
 }
 
@@ -155,10 +164,12 @@ impl Salts {
 
     fn of(&self, day: u64) -> io::Result<Salt> {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(salt) = today.filter(|it| it.day == day) {
+        // A request may be a moment late, and must not end the day that has begun.
+        let is_right = |it: &Salt| it.day == day || it.day == day + 1;
+        if let Some(salt) = today.filter(is_right) {
             return Ok(salt);
         }
-        let salt = match Salt::read(&self.path)?.filter(|it| it.day == day) {
+        let salt = match Salt::read(&self.path)?.filter(is_right) {
             Some(salt) => salt,
             None => {
                 let mut bytes = [0; 32];
@@ -170,6 +181,15 @@ impl Salts {
         };
         *today = Some(salt);
         Ok(salt)
+    }
+
+    fn forget(&self, day: u64) -> io::Result<()> {
+        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
+        today.take_if(|it| it.day < day);
+        match Salt::read(&self.path)? {
+            Some(salt) if salt.day < day => std::fs::remove_file(&self.path),
+            _ => Ok(()),
+        }
     }
 }
 

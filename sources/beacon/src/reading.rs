@@ -5,79 +5,39 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use forebay_api::position::Sequence;
 use forebay_api::{BoxError, Partition, Position, Positions, Read, Refusal, Span};
 use forebay_spool::{Entry, ReadError, Reader};
 use jiff::Timestamp;
 
+use crate::body_privacy::BodyPrivacy;
 use crate::columns::{Common, Layout, Rows};
 use crate::counters::{Counters, Reason};
 use crate::dedupe::{Reach, Window};
-use crate::events::{Pair, Piece, form_as_json, pairs, pieces};
+use crate::events::{Pair, Piece, form_as_json, pairs, pieces, without_half_pairs};
 use crate::frame::{Frame, Kind};
-use crate::tidy::Tidy;
+use crate::retention::{Retention, lock};
 
 /// A read holds no more events than this.
 const READ_EVENTS_MAX: usize = 8192;
-/// A read that holds more bytes than this takes no more.
-const READ_BYTES_MAX: usize = 1 << 20;
+/// When so many bytes of events were passed, and of values that became of them and of the heads of their requests, a read takes
+/// no more.
+const READ_BYTES_MAX: usize = 2 << 20;
 
 /// How frames become rows.
 pub struct Decoder {
     pub layout: Arc<Layout>,
-    pub tidy: Tidy,
+    pub privacy: BodyPrivacy,
     pub events_max: usize,
     pub reach: Reach,
     pub counters: Arc<Counters>,
 }
 
-/// Where a reading has come to, for who lets go of frames.
-#[derive(Default)]
-pub struct Books {
-    /// The frames that were read and are not settled.
-    open: VecDeque<Open>,
-    /// The frames that have ids in reach of what comes next, and when they came.
-    in_reach: VecDeque<(u64, u64)>,
-    /// Every frame up to this is settled.
-    settled: u64,
-}
-
-struct Open {
-    sequence: u64,
-    events: u64,
-    /// The first frame that decides which of its events are copies.
-    reaches_to: u64,
-}
-
-impl Books {
-    /// Everything up to a position is settled.
-    pub fn settle(&mut self, to: &Position) {
-        let Some((sequence, row)) = place(to) else { return };
-        while let Some(open) = self.open.front().filter(|it| (it.sequence, it.events) <= (sequence, row)) {
-            self.settled = open.sequence;
-            self.open.pop_front();
-        }
-    }
-
-    /// The last frame that nobody needs any more, if frames that came before `since_millis` are out of reach.
-    pub fn done(&mut self, since_millis: u64) -> u64 {
-        while self.in_reach.front().is_some_and(|it| it.1 < since_millis) {
-            self.in_reach.pop_front();
-        }
-        let next = match self.open.front() {
-            Some(open) => open.reaches_to.min(open.sequence),
-            None => self.in_reach.front().map_or(u64::MAX, |it| it.0).min(self.settled + 1),
-        };
-        next.saturating_sub(1)
-    }
-}
-
 /// A frame, and the event in it.
-fn place(position: &Position) -> Option<(u64, u64)> {
+pub fn place(position: &Position) -> Option<(u64, u64)> {
     match position {
         Position::Start => Some((0, 0)),
         Position::At { sequence, row } => Some((sequence.as_str().parse().ok()?, *row)),
@@ -94,7 +54,7 @@ pub struct Reading {
     /// Where the last read ended.
     reached: Position,
     current: Option<Current>,
-    books: Option<Arc<Mutex<Books>>>,
+    retention: Option<Arc<Mutex<Retention>>>,
 }
 
 /// The frame that is being read.
@@ -137,7 +97,7 @@ impl Reading {
         partition: Partition,
         from: Position,
         reader: impl Fn(Option<u64>) -> Result<Reader, BoxError>,
-        books: Option<Arc<Mutex<Books>>>,
+        retention: Option<Arc<Mutex<Retention>>>,
     ) -> Result<Self, BoxError> {
         let (sequence, row) = place(&from).ok_or_else(|| format!("a spool cannot be read from {from} on"))?;
         // All frames that are kept, because they decide which events are copies; and if some are missing that should be
@@ -145,14 +105,14 @@ impl Reading {
         let oldest = reader(None)?;
         let is_missing = sequence > 0 && oldest.due() > sequence + 1;
         let reader = if is_missing { reader(Some(sequence))? } else { oldest };
-        if let Some(books) = &books {
-            lock(books).settled = sequence.saturating_sub(1);
+        if let Some(retention) = &retention {
+            lock(retention).begin(sequence);
         }
         let window = Window::new(decoder.reach);
-        let mut reading = Self { decoder, partition, reader, window, reached: from.clone(), current: None, books };
+        let mut reading = Self { decoder, partition, reader, window, reached: from.clone(), current: None, retention };
         reading.learn(sequence, row)?;
-        if let Some(books) = &reading.books {
-            lock(books).settle(&from);
+        if let Some(retention) = &reading.retention {
+            lock(retention).settle(&from);
         }
         Ok(reading)
     }
@@ -203,12 +163,15 @@ impl Reading {
         let (text, pieces) = match (&frame, lost) {
             (_, Some(why)) => fault(why, ""),
             (None, None) => fault("what the spool holds is no request of this version".to_owned(), ""),
-            (Some(Frame { kind: Kind::Form, body, .. }), None) => {
-                let text = form_as_json(body);
-                (Arc::from(text.as_str()), vec![Piece { range: 0..text.len(), fault: None }])
-            }
+            (Some(Frame { kind: Kind::Form, body, .. }), None) => match form_as_json(body) {
+                Ok(text) => (Arc::from(text.as_str()), vec![Piece { range: 0..text.len(), fault: None }]),
+                Err(why) => fault(why, &String::from_utf8_lossy(body)),
+            },
             (Some(frame), None) => match std::str::from_utf8(&frame.body) {
-                Ok(text) => (Arc::from(text), pieces(text, events_max)),
+                Ok(text) => {
+                    let text = without_half_pairs(text);
+                    (Arc::from(&*text), pieces(&text, events_max))
+                }
                 Err(error) => {
                     let at = error.valid_up_to();
                     let why = format!("it is not UTF-8: byte {} is 0x{:02x}", at + 1, frame.body[at]);
@@ -216,22 +179,19 @@ impl Reading {
                 }
             },
         };
-        if let Some(books) = &self.books {
-            let mut books = lock(books);
-            let events = pieces.len().max(1) as u64;
-            books.open.push_back(Open { sequence, events, reaches_to });
-            if self.decoder.reach.window_millis > 0 {
-                books.in_reach.push_back((sequence, tick_millis));
-                while books.in_reach.front().is_some_and(|it| it.0 < reaches_to) {
-                    books.in_reach.pop_front();
-                }
-            }
+        if let Some(retention) = &self.retention {
+            let tick_millis = (self.decoder.reach.window_millis > 0).then_some(tick_millis);
+            lock(retention).read(sequence, pieces.len().max(1) as u64, reaches_to, tick_millis);
         }
         let position = Sequence::new(&sequence.to_string())?;
         Some(Current { sequence, position, frame, text, pieces, passed: 0 })
     }
 
     /// The next rows, up to a position; `None` if there are none now.
+    ///
+    /// # Errors
+    ///
+    /// If the disk does not give what it has. Asking again goes on at the same place.
     pub fn next(&mut self, to: &Position) -> Result<Option<Read>, ReadError> {
         let (to_sequence, to_row) = place(to).unwrap_or((u64::MAX, u64::MAX));
         let decoder = self.decoder.clone();
@@ -240,12 +200,15 @@ impl Reading {
         while taking.has_room() && reached < *to {
             let mut current = match self.current.take() {
                 Some(current) => current,
-                None => match self.reader.read()? {
-                    Some(entry) => match self.open(entry) {
+                None => match self.reader.read() {
+                    Ok(Some(entry)) => match self.open(entry) {
                         Some(current) => current,
                         None => continue,
                     },
-                    None => break,
+                    Ok(None) => break,
+                    // What was taken is given first; who asks again is told again.
+                    Err(_) if reached > self.reached => break,
+                    Err(error) => return Err(error),
                 },
             };
             if current.sequence > to_sequence {
@@ -270,7 +233,7 @@ impl Reading {
         }
         let from = std::mem::replace(&mut self.reached, reached.clone());
         let (mut read, copies) = taking.finish(Span::new(self.partition.clone(), from, reached));
-        if self.books.is_some() {
+        if self.retention.is_some() {
             let counters = &self.decoder.counters;
             (0..copies).for_each(|_| counters.refuse(Reason::Copy));
             read.refused.iter().for_each(|_| counters.refuse(Reason::Event));
@@ -288,17 +251,17 @@ struct Taking {
     refused: Vec<Refusal>,
     copies: usize,
     events: usize,
-    bytes: usize,
+    passed_bytes: usize,
 }
 
 impl Taking {
     fn new(decoder: Arc<Decoder>) -> Self {
         let rows = Rows::new(decoder.layout.clone());
-        Self { decoder, rows, origins: Vec::new(), refused: Vec::new(), copies: 0, events: 0, bytes: 0 }
+        Self { decoder, rows, origins: Vec::new(), refused: Vec::new(), copies: 0, events: 0, passed_bytes: 0 }
     }
 
     fn has_room(&self) -> bool {
-        self.events < READ_EVENTS_MAX && self.bytes < READ_BYTES_MAX
+        self.events < READ_EVENTS_MAX && self.passed_bytes + self.rows.bytes() < READ_BYTES_MAX
     }
 
     /// Takes events of a frame, up to `end`, as long as there is room.
@@ -307,13 +270,16 @@ impl Taking {
         let is_stripped = current.frame.as_ref().is_some_and(|it| it.is_stripped);
         let text = current.text.clone();
         let mut found: Vec<Pair<'_>> = Vec::new();
-        while current.passed < end && self.has_room() {
+        let first = current.passed;
+        // What the head says takes room too. Whoever calls has seen that there was some, and goes on behind what was taken:
+        // that is one event at least.
+        while current.passed < end && (current.passed == first || self.has_room()) {
             let piece = &current.pieces[current.passed];
             current.passed += 1;
             let position = Position::At { sequence: current.position.clone(), row: current.passed as u64 };
             let (event, range) = (&text[piece.range.clone()], piece.range.clone());
             self.events += 1;
-            self.bytes += event.len();
+            self.passed_bytes += event.len();
             let origin = Origin { position, text: text.clone(), range, is_stripped };
             let read = match &piece.fault {
                 Some(why) => Err(why.clone()),
@@ -327,9 +293,9 @@ impl Taking {
                 self.copies += 1;
                 continue;
             }
-            let tidy = &self.decoder.tidy;
-            let keeps = |path: &str| tidy.keeps(path, is_stripped);
-            match self.rows.push(&found, &common, keeps, |path, value| tidy.value(path, value)) {
+            let privacy = &self.decoder.privacy;
+            let keeps = |pair: &Pair<'_>| privacy.keeps(pair, is_stripped);
+            match self.rows.push(&found, &common, keeps, |path, value| privacy.value(path, value)) {
                 Ok(()) => self.origins.push(origin),
                 Err(why) => self.refuse(&origin, why),
             }
@@ -341,10 +307,10 @@ impl Taking {
         let Some(frame) = frame else { return self.rows.common(&[], &[]) };
         let millis = i64::try_from(frame.received_millis).unwrap_or(i64::MAX);
         let received = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX).to_string();
-        let tidy = &self.decoder.tidy;
+        let privacy = &self.decoder.privacy;
         let kept = |path: &str, value: &Option<String>| -> Option<String> {
-            let value = value.as_deref().filter(|_| tidy.keeps_of_head(path))?;
-            Some(tidy.value(path, value.into()).into_owned())
+            let value = value.as_deref().filter(|_| privacy.keeps_of_head(path))?;
+            Some(privacy.value(path, value.into()).into_owned())
         };
         let address_field = if frame.is_hashed { "client.address" } else { "client.ip" };
         let address = kept(address_field, &frame.address);
@@ -359,7 +325,7 @@ impl Taking {
     }
 
     fn refuse(&mut self, origin: &Origin, why: String) {
-        let (payload, why) = payload(&self.decoder.tidy, origin, why);
+        let (payload, why) = payload(&self.decoder.privacy, origin, why);
         self.refused.push(Refusal { position: origin.position.clone(), payload, why });
     }
 
@@ -372,7 +338,7 @@ impl Taking {
             match late.remove(&row) {
                 None => positions.push(origin.position),
                 Some(why) => {
-                    let (payload, why) = payload(&decoder.tidy, &origin, why);
+                    let (payload, why) = payload(&decoder.privacy, &origin, why);
                     refused.push(Refusal { position: origin.position, payload, why });
                 }
             }
@@ -382,15 +348,20 @@ impl Taking {
 }
 
 /// What may be kept of an event that is refused, and the reason.
-fn payload(tidy: &Tidy, origin: &Origin, why: String) -> (Vec<u8>, String) {
+fn payload(privacy: &BodyPrivacy, origin: &Origin, why: String) -> (Vec<u8>, String) {
     let event = &origin.text[origin.range.clone()];
-    if !tidy.applies(origin.is_stripped) || event.is_empty() {
+    if !privacy.applies(origin.is_stripped) || event.is_empty() {
         return (event.as_bytes().to_vec(), why);
     }
     let mut found = Vec::new();
     match pairs(event, &mut found) {
-        Ok(()) => (tidy.event(&found, origin.is_stripped).into_bytes(), why),
-        Err(_) => (Vec::new(), format!("{why}; its text is not kept, since `privacy` cannot be applied to it")),
+        Ok(()) => (privacy.event(&found, origin.is_stripped).into_bytes(), why),
+        // Not a hash of it either: whoever guesses what a short text says can prove it by that.
+        Err(_) => {
+            let bytes = event.len();
+            let why = format!("{why}; its {bytes} bytes are not kept, since `privacy` cannot be applied to them");
+            (Vec::new(), why)
+        }
     }
 }
 
@@ -399,9 +370,4 @@ fn id<'a>(pairs: &'a [Pair<'a>]) -> Option<Cow<'a, str>> {
     use forebay_codec::scan::Kind::{Number, Text};
     let pair = pairs.iter().rfind(|it| it.path == "event.id" && matches!(it.kind, Text | Number))?;
     Some(pair.text()).filter(|it| !it.is_empty())
-}
-
-/// The books, whatever became of who had them last.
-pub fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
-    books.lock().unwrap_or_else(PoisonError::into_inner)
 }

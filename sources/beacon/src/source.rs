@@ -5,20 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Span};
+use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Span, causes};
+use forebay_listen::Server;
+use forebay_spool::source::{aside, partition};
 use forebay_spool::{Disk, Reader, Spool};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
-use crate::reading::{Books, Decoder, Reading, lock};
+use crate::privacy::Addresses;
+use crate::reading::{Decoder, Reading};
+use crate::retention::{Retention, lock};
 
 /// How long to wait for a disk that cannot be read.
 const BREATH: Duration = Duration::from_secs(1);
-
-/// The partition that a spool is. Another spool in the same place is another one.
-pub fn partition(number: u64) -> Partition {
-    Partition::new(format!("{number:016x}"))
-}
 
 /// The usual task: reads all that comes.
 pub struct Everything {
@@ -28,7 +27,9 @@ pub struct Everything {
     pub keeper: Keeper,
     /// Ends when all was read that is there.
     pub ends: bool,
-    /// Ends the server.
+    /// Listens as long as it is there.
+    pub _server: Option<Server>,
+    /// Ends what is done beside.
     pub _stop: DropGuard,
 }
 
@@ -38,19 +39,12 @@ impl Source for Everything {
         loop {
             // What becomes durable from here on is news.
             self.durable.borrow_and_update();
-            let mut reading = self.reading.take().ok_or("the spool was being read when it was let go")?;
-            let (reading, read) = tokio::task::spawn_blocking(move || {
-                let read = reading.next(&Position::End);
-                (reading, read)
-            })
-            .await?;
-            self.reading = Some(reading);
-            match read {
+            match aside(&mut self.reading, |it| it.next(&Position::End)).await? {
                 Ok(Some(read)) => return Ok(Some(read)),
                 Ok(None) if self.ends => return Ok(None),
                 Ok(None) => self.durable.changed().await.map_err(|_| "the spool was closed")?,
                 Err(error) => {
-                    tracing::warn!("{}: it is tried again", chain(&error));
+                    tracing::warn!("{}: it is tried again", causes(&error));
                     tokio::time::sleep(BREATH).await;
                 }
             }
@@ -62,47 +56,44 @@ impl Source for Everything {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
-}
-
 /// Lets go of frames that every sink has and that no undelivered event needs to be compared with.
 #[derive(Clone)]
 pub struct Keeper {
     pub spool: Arc<Spool>,
-    pub books: Arc<Mutex<Books>>,
+    pub retention: Arc<Mutex<Retention>>,
     /// For how long frames may be in reach.
     pub reach: Duration,
 }
 
 impl Keeper {
     fn done(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        lock(&self.books).done(now.saturating_sub(self.reach).as_millis() as u64)
+        lock(&self.retention).done(now().saturating_sub(self.reach).as_millis() as u64)
     }
 
     /// Lets go for ever of what has grown old, also of what stands in the segment that is written to: no request stays
-    /// longer than it must, however few come after it.
-    pub async fn run(self, every: Duration) {
+    /// longer than it must, however few come after it. So does the secret of the day, by which addresses are hashed.
+    pub async fn run(self, addresses: Addresses, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
             self.spool.release_all(self.done());
+            if let Err(error) = addresses.forget(now().as_millis() as u64) {
+                tracing::warn!("the salt of yesterday's addresses could not be removed: {error}");
+            }
         }
     }
 }
 
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 #[async_trait]
 impl Settler for Keeper {
-    async fn settled(&mut self, partition: &Partition, to: &Position) -> Result<(), BoxError> {
+    async fn settled(&mut self, settled: &Partition, to: &Position) -> Result<(), BoxError> {
         // Of another spool that stood here once there is nothing to let go.
-        if *partition == self::partition(self.spool.number()) {
-            lock(&self.books).settle(to);
+        if *settled == partition(self.spool.number()) {
+            lock(&self.retention).settle(to);
             self.spool.release(self.done());
         }
         Ok(())
@@ -110,16 +101,26 @@ impl Settler for Keeper {
 }
 
 /// The task after a crash: reads exactly the spans that are asked for.
-pub struct Replay {
+pub struct Replay(pub Option<Spans>);
+
+#[async_trait]
+impl Source for Replay {
+    async fn next(&mut self) -> Result<Option<Read>, BoxError> {
+        aside(&mut self.0, Spans::next).await?
+    }
+}
+
+/// The spans that are left.
+pub struct Spans {
     pub decoder: Arc<Decoder>,
     pub disk: Arc<dyn Disk>,
     pub due: VecDeque<Span>,
     pub reading: Option<Reading>,
 }
 
-impl Replay {
+impl Spans {
     /// Reads on in the first span, which it may finish.
-    fn step(&mut self) -> Result<Option<Read>, BoxError> {
+    fn next(&mut self) -> Result<Option<Read>, BoxError> {
         let Some(span) = self.due.pop_front() else { return Ok(None) };
         let mut reading = match self.reading.take().filter(|it| *it.reached() == span.from) {
             Some(reading) => reading,
@@ -146,25 +147,5 @@ impl Replay {
         let gone = || format!("the spool at `{}` is gone", self.disk.place());
         let reader = |after| Ok(open(after)?.ok_or_else(gone)?);
         Reading::begin(self.decoder.clone(), span.partition.clone(), span.from.clone(), reader, None)
-    }
-}
-
-#[async_trait]
-impl Source for Replay {
-    async fn next(&mut self) -> Result<Option<Read>, BoxError> {
-        // Nothing else of this pipeline runs yet that this could hold up for long: a replay is a few segments.
-        let mut replay = Self {
-            decoder: self.decoder.clone(),
-            disk: self.disk.clone(),
-            due: std::mem::take(&mut self.due),
-            reading: self.reading.take(),
-        };
-        let (replay, read) = tokio::task::spawn_blocking(move || {
-            let read = replay.step();
-            (replay, read)
-        })
-        .await?;
-        *self = replay;
-        read
     }
 }

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use crate::Beacon;
 use crate::frame::{Frame, Kind};
 
+mod bounds;
 mod contract;
 mod copies;
 mod file;

@@ -11,7 +11,8 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Body, Head, Problem};
+use crate::problem::Problem;
+use crate::request::{Body, Head};
 
 const VERSION: u8 = 1;
 const LENGTH_BYTES: usize = 4;
@@ -32,7 +33,7 @@ pub(crate) struct About {
 pub(crate) fn encode(head: Head, body: &Body<'_>, received: i64) -> Result<Bytes, Problem> {
     let Head { source_arn, attributes, .. } = head;
     let about = About { id: body.id.clone(), received, timestamp: body.timestamp, source_arn, attributes };
-    let about = serde_json::to_vec(&about).map_err(|error| Problem::unavailable(error.to_string()))?;
+    let about = serde_json::to_vec(&about).map_err(Problem::fault)?;
     let data: usize = body.records().map(|it| it.len() / 4 * 3 + LENGTH_BYTES).sum();
     let mut frame = Vec::with_capacity(1 + LENGTH_BYTES + about.len() + data);
     frame.push(VERSION);
@@ -41,7 +42,7 @@ pub(crate) fn encode(head: Head, body: &Body<'_>, received: i64) -> Result<Bytes
     for (nth, record) in body.records().enumerate() {
         let begin = frame.len();
         frame.extend([0; LENGTH_BYTES]);
-        BASE64_STANDARD.decode_vec(record, &mut frame).map_err(|error| Problem::not_base64(nth, &error))?;
+        BASE64_STANDARD.decode_vec(record, &mut frame).map_err(|error| Problem::not_base64(nth, error))?;
         let length = (frame.len() - begin - LENGTH_BYTES) as u32;
         frame[begin..begin + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     }

@@ -2,28 +2,32 @@
 //!
 //! - `request`: what Firehose sends, and what it may be told. Pure.
 //! - `frame`: a request as it lies in the spool; `rows`: frames as rows. Pure.
-//! - `seen`: the ids of requests that were taken; `memory`: how much of requests is in memory.
-//! - `serve`: connections; `endpoint`: one request from its head to its answer; `tls`: certificates.
-//! - `source`: the source, its replays and its settler.
+//! - `seen`: the ids of requests that were taken; `ids`: those of requests that were let go, on disk.
+//! - `serve`: what connections may do; `endpoint`: one request from its head to its answer; `problem`: why it is not
+//!   taken.
+//! - `source`: the source and its replays; `entries`: what they read; `retention`: what is let go.
 
 mod endpoint;
+mod entries;
 mod frame;
-mod memory;
+mod ids;
+mod problem;
 mod request;
+mod retention;
 mod rows;
 mod seen;
 mod serve;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use forebay_api::{BoxError, ByteSize, Config, Resource, Resume, Secret, Source, SourceConfig, Wrong};
+use forebay_listen::Tls;
+use forebay_spool::source::SpoolKeys;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -46,13 +50,17 @@ pub use crate::rows::{Column, Framing};
 ///
 /// Firehose delivers to `https://` with a certificate that the world trusts, on port 443. So there is TLS, unless the
 /// address to listen on is one of this machine alone (`127.0.0.1`, `::1`) with something before it that has the
-/// certificate. A certificate that is renewed is read again within seconds. `GET /health` is answered with 200.
+/// certificate. A certificate that is renewed is read again half a minute later. `GET /health` is answered with 200.
+///
+/// 1024 connections may be open at a time, of which 256 from one address; IPv6 addresses that share their first 64 bits
+/// count as one.
 ///
 /// # Once
 ///
 /// A request is in the spool, and synced, before it is answered. Firehose sends a request again with the same id if it
 /// did not see the answer: the ids of the last three hours, which is longer than Firehose ever tries, are kept on disk,
-/// and a request that is known is answered and not taken again. What the spool holds is deleted when every sink has it.
+/// and a request that is known is answered and not taken again. What the spool holds is deleted some minutes after every
+/// sink has it.
 ///
 /// # Answers
 ///
@@ -65,6 +73,8 @@ pub use crate::rows::{Column, Framing};
 /// | 408 | the request did not come to its end in 3 minutes | the same |
 /// | 413 | it is larger than Firehose sends: 64 MiB, 10,000 records, 1,000 KiB a record | gives it to its S3 backup |
 /// | 503 | the spool or the disk is full, the disk fails, or there is too much at once | tries again |
+///
+/// What was not taken is counted by reason, and the log says the counts once a minute if there are new ones.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Firehose {
@@ -82,8 +92,9 @@ pub struct Firehose {
     /// The path of the endpoint's URL, for example `"/cdn"`. Default: any.
     pub path: Option<String>,
 
-    /// Where requests are kept until every sink has them.
-    pub spool: Spool,
+    /// Where requests are kept until every sink has them, and their ids for some hours more. `spool.bytes_max` is at
+    /// least `"256MiB"`.
+    pub spool: SpoolKeys,
 
     /// What is a row. By default `"record"`: a record is, without the line end that it may have. `"lines"`: each line of a
     /// record is; empty ones give none.
@@ -103,47 +114,6 @@ pub struct Firehose {
     #[serde(skip)]
     #[schemars(skip)]
     pub(crate) tuning: source::Tuning,
-}
-
-/// The certificate to show.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// A PEM file of the certificate and those above it, for example `"fullchain.pem"`.
-    pub certificate: PathBuf,
-    /// A PEM file of the key that belongs to it, for example `"privkey.pem"`.
-    pub key: PathBuf,
-}
-
-/// Where requests are kept until every sink has them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Spool {
-    /// A directory of its own on the local disk, for example `"spool/cdn"`. It is made if need be.
-    pub directory: PathBuf,
-    /// How many bytes of requests it may hold; when it is full, requests are answered with 503. At least `"256MiB"`.
-    /// Default: `"1GiB"`.
-    #[serde(default = "spool_bytes_max")]
-    pub bytes_max: ByteSize,
-    /// When a request is answered: by default with `"fsync"`, when it will outlive a power cut; with `"memory"`, when it
-    /// will outlive this process.
-    #[serde(default)]
-    pub durability: Durability,
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Durability {
-    /// When it will outlive a power cut.
-    #[default]
-    Fsync,
-    /// When it will outlive this process.
-    Memory,
-}
-
-fn spool_bytes_max() -> ByteSize {
-    ByteSize::mib(1024)
 }
 
 /// The largest request and some segments must have room.
@@ -194,7 +164,7 @@ impl SourceConfig for Firehose {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![Resource::Port(self.listen.to_string()), Resource::Directory(self.spool.directory.clone())]
+        vec![Resource::Port(self.listen), Resource::Directory(self.spool.directory.clone())]
     }
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {

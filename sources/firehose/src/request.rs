@@ -5,8 +5,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde::Deserialize;
+
+use crate::problem::{Problem, Reason};
 
 /// The largest body, before and after decompression.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -24,34 +26,6 @@ const REQUEST_ID: &str = "x-amz-firehose-request-id";
 const SOURCE_ARN: &str = "x-amz-firehose-source-arn";
 const ACCESS_KEY: &str = "x-amz-firehose-access-key";
 const COMMON_ATTRIBUTES: &str = "x-amz-firehose-common-attributes";
-
-/// Why a request is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) status: StatusCode,
-    pub(crate) message: String,
-}
-
-impl Problem {
-    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
-    }
-
-    /// It is none of Firehose's.
-    fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-
-    /// It is larger than Firehose sends, and no second try makes it smaller.
-    pub(crate) fn too_large(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-    }
-
-    /// It may be tried again.
-    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
-    }
-}
 
 /// What the head of a request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,16 +56,21 @@ pub(crate) fn head(headers: &HeaderMap) -> Result<Head, Problem> {
         None => Ok(None),
         Some(value) => {
             let text = std::str::from_utf8(value.as_bytes());
-            text.map(Some).map_err(|_| Problem::bad(format!("header `{name}` is not UTF-8")))
+            text.map(Some).map_err(|_| Problem::new(Reason::Head, format!("header `{name}` is not UTF-8")))
         }
     };
     if let Some(version) = text(PROTOCOL_VERSION)?.filter(|it| *it != "1.0") {
-        return Err(Problem::bad(format!("protocol version `{version}` is not known here, only `1.0`")));
+        return Err(Problem::new(Reason::Head, format!("protocol version `{version}` is not known here, only `1.0`")));
     }
     let is_gzip = match text("content-encoding")? {
         None | Some("" | "identity") => false,
         Some("gzip") => true,
-        Some(other) => return Err(Problem::bad(format!("content encoding `{other}` is not known here, only `gzip`"))),
+        Some(other) => {
+            return Err(Problem::new(
+                Reason::Head,
+                format!("content encoding `{other}` is not known here, only `gzip`"),
+            ));
+        }
     };
     #[derive(Deserialize)]
     struct Common {
@@ -103,7 +82,7 @@ pub(crate) fn head(headers: &HeaderMap) -> Result<Head, Problem> {
         Some(json) => {
             let common: Result<Common, _> = serde_json::from_str(json);
             common
-                .map_err(|error| Problem::bad(format!("the common attributes cannot be read: {error}")))?
+                .map_err(|error| Problem::new(Reason::Head, format!("the common attributes cannot be read: {error}")))?
                 .common_attributes
         }
     };
@@ -131,20 +110,20 @@ struct Data<'a> {
 impl<'a> Body<'a> {
     /// Reads a body of the request with this head.
     pub(crate) fn read(head: &Head, body: &'a [u8]) -> Result<Self, Problem> {
-        let body: Body<'a> =
-            serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body cannot be read: {error}")))?;
+        let body: Body<'a> = serde_json::from_slice(body)
+            .map_err(|error| Problem::new(Reason::Body, format!("the body cannot be read: {error}")))?;
         if body.id.is_empty() || body.id.len() > ID_BYTES_MAX {
-            return Err(Problem::bad("`requestId` is empty, or too long"));
+            return Err(Problem::new(Reason::Body, "`requestId` is empty, or too long"));
         }
         if head.id.as_ref().is_some_and(|it| *it != body.id) {
-            return Err(Problem::bad("`requestId` is not that of the header"));
+            return Err(Problem::new(Reason::Body, "`requestId` is not that of the header"));
         }
         let records = body.records.len();
         if records > RECORDS_MAX {
-            return Err(Problem::too_large(format!("{records} records are more than {RECORDS_MAX}")));
+            return Err(Problem::new(Reason::TooLarge, format!("{records} records are more than {RECORDS_MAX}")));
         }
         if let Some(nth) = body.records.iter().position(|it| it.data.len() > DATA_CHARACTERS_MAX) {
-            return Err(Problem::too_large(format!("record {} is larger than 1000 KiB", nth + 1)));
+            return Err(Problem::new(Reason::TooLarge, format!("record {} is larger than 1000 KiB", nth + 1)));
         }
         Ok(body)
     }
@@ -152,13 +131,6 @@ impl<'a> Body<'a> {
     /// The records in base64.
     pub(crate) fn records(&self) -> impl Iterator<Item = &str> {
         self.records.iter().map(|it| &*it.data)
-    }
-}
-
-impl Problem {
-    /// Says that a record is not base64.
-    pub(crate) fn not_base64(nth: usize, error: &dyn std::fmt::Display) -> Self {
-        Self::bad(format!("record {} is not base64: {}", nth + 1, error.to_string().trim_end_matches('.')))
     }
 }
 

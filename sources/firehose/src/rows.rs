@@ -6,12 +6,14 @@ use std::sync::Arc;
 use arrow_array::builder::StringBuilder;
 use arrow_array::types::UInt16Type;
 use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt16Array};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use forebay_api::{Partition, Position, Positions, Read, Refusal, Span, Wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::frame::{About, Frame};
+use crate::retention::Ended;
+use crate::seen::Id;
 
 /// A read that has so many rows, or so many bytes, is given.
 const READ_ROWS: usize = 8192;
@@ -113,12 +115,7 @@ impl Reading {
 
 impl Cutter {
     /// The next rows of a frame that stand after `from`, up to `stop`. `None`: there are no more.
-    pub(crate) fn cut(
-        &self,
-        reading: &mut Reading,
-        from: &Position,
-        stop: &Position,
-    ) -> Result<Option<Read>, ArrowError> {
+    pub(crate) fn cut(&self, reading: &mut Reading, from: &Position, stop: &Position) -> Option<Read> {
         let mut message = StringBuilder::new();
         let (mut positions, mut refused, mut bytes) = (Vec::new(), Vec::new(), 0);
         while positions.len() + refused.len() < READ_ROWS && bytes < READ_BYTES {
@@ -147,14 +144,14 @@ impl Cutter {
         let to = at(reading.sequence, reading.row);
         if to <= *from {
             // Only rows that were read before, or none.
-            return Ok(None);
+            return None;
         }
-        let rows = self.rows(&reading.frame.about, Arc::new(message.finish()))?;
+        let rows = self.rows(&reading.frame.about, Arc::new(message.finish()));
         let span = Span::new(self.partition.clone(), from.clone(), to);
-        Ok(Some(Read { span, rows, positions: Positions::Listed(positions), refused }))
+        Some(Read { span, rows, positions: Positions::Listed(positions), refused })
     }
 
-    fn rows(&self, about: &About, message: ArrayRef) -> Result<RecordBatch, ArrowError> {
+    fn rows(&self, about: &About, message: ArrayRef) -> RecordBatch {
         let rows = message.len();
         let mut columns = vec![message];
         for column in &self.columns {
@@ -168,7 +165,7 @@ impl Cutter {
         }
         let attribute = |it: &String| same(about.attributes.get(it).map(String::as_str), rows);
         columns.extend(self.attributes.iter().map(attribute));
-        RecordBatch::try_new(self.schema.clone(), columns)
+        RecordBatch::try_new(self.schema.clone(), columns).expect("the columns are those of the schema")
     }
 
     /// One refusal in place of frames that cannot be read, the last of which is `sequence`.
@@ -182,6 +179,15 @@ impl Cutter {
 }
 
 impl Reading {
+    /// The request, if all of its rows were read.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        let is_over = self.rest.is_none() && self.frame.record(self.next).is_none();
+        let About { id, received, .. } = &self.frame.about;
+        let ended =
+            || Ended { sequence: self.sequence, end: at(self.sequence, self.row), id: Some(Id(id.clone(), *received)) };
+        is_over.then(ended)
+    }
+
     /// Where the next row lies in the frame, without its line end. It counts, be it empty or not.
     fn next_row(&mut self, framing: Framing) -> Option<Range<usize>> {
         let (begin, end) = match self.rest.take() {
@@ -219,14 +225,6 @@ fn without_end(line: &[u8]) -> &[u8] {
 /// The `row`th row of a frame; 0: before the first.
 pub(crate) fn at(sequence: u64, row: u64) -> Position {
     Position::sequence(&sequence.to_string(), row).unwrap_or(Position::Start)
-}
-
-/// The frame in which a position stands.
-pub(crate) fn sequence_of(position: &Position) -> Option<u64> {
-    match position {
-        Position::At { sequence, .. } => sequence.as_str().parse().ok(),
-        Position::Start | Position::End => None,
-    }
 }
 
 fn same(text: Option<&str>, rows: usize) -> ArrayRef {

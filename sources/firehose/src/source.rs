@@ -1,28 +1,36 @@
-//! The source, its replays and its settler.
+//! The source, and its replays.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use arrow_schema::ArrowError;
 use async_trait::async_trait;
-use forebay_api::{BoxError, Partition, Position, Read, Resume, Settler, Source, Span};
-use forebay_spool::{AppendError, Directory, Durability as Safe, Entry, Options, Reader, Spool};
+use forebay_api::{BoxError, ByteSize, Partition, Position, Read, Resume, Settler, Source, causes};
+use forebay_listen::Server;
+use forebay_spool::source::{aside, partition, sequence_of};
+use forebay_spool::{Directory, Entry, Spool};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::endpoint::{Endpoint, SharedSeen};
+use crate::entries::{Entries, Spans, before};
 use crate::frame::Frame;
-use crate::rows::{Cutter, Reading, at, sequence_of};
-use crate::seen::{Id, KNOWN_MILLIS, Seen, decode, encode};
-use crate::serve::Server;
-use crate::{Durability, Firehose};
+use crate::ids::Ids;
+use crate::retention::{Keeper, Retention};
+use crate::rows::Cutter;
+use crate::seen::{Id, Seen};
+use crate::{Firehose, serve};
 
 /// Where requests are, and the ids of those that were let go.
 const REQUESTS: &str = "requests";
 const IDS: &str = "ids";
 
-/// The spool of ids: three hours of a million of them.
-const IDS_BYTES_MAX: u64 = 256 << 20;
+/// How long to wait for a disk that cannot be read.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// How often what is settled is looked for in the segment that is written to.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What tests make small, or want to know.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +39,8 @@ pub(crate) struct Tuning {
     pub(crate) ends: bool,
     /// A smaller spool than anybody may ask for.
     pub(crate) spool_bytes_max: Option<u64>,
+    /// In place of [`KEEP_EVERY`].
+    pub(crate) keep_every: Option<Duration>,
     /// Gets the port that is listened on.
     pub(crate) address: Arc<Mutex<Option<std::net::SocketAddr>>>,
 }
@@ -45,46 +55,40 @@ pub(crate) async fn open(config: &Firehose, resume: Resume) -> Result<Box<dyn So
         framing: config.framing,
         partition: partition(number),
     };
+    let it = config.clone();
     match resume {
         Resume::Replay(spans) => {
-            let (path, it) = (config.spool.directory.join(REQUESTS), config.clone());
-            blocking(move || Replay::open(&path, |number| cutter(&it, number), spans)).await
+            let path = config.spool.directory.join(REQUESTS);
+            let spans = blocking(move || Spans::open(&path, |number| cutter(&it, number), spans.into())).await?;
+            Ok(Box::new(Replay(Some(spans))))
         }
         Resume::After(after) => {
-            let it = config.clone();
-            let kept = blocking(move || Kept::open(&it, &after)).await?;
-            let Kept { spool, ids, seen, from, behind } = kept;
+            let Kept { spool, ids, seen, from, behind } = blocking(move || Kept::open(&it, &after)).await?;
             if !behind.is_empty() {
                 // The process that had them ended before they were among the ids.
                 ids.append(&behind).await;
             }
-            let reader = spool.reader(before(&from));
-            let server = Server::start(config, Endpoint::new(config, &spool, seen)).await?;
-            tracing::info!("listening on {}", server.address);
-            *config.tuning.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.address);
-            let durable = spool.durable();
-            let entries = Entries { cutter: cutter(config, spool.number()), reader, from, reading: None };
+            let (reader, durable) = (spool.reader(before(&from)), spool.durable());
+            let server = serve::start(config, Arc::new(Endpoint::new(config, &spool, seen))).await?;
+            *config.tuning.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.address());
+            let retention = Arc::new(Mutex::new(Retention::begin(from.clone())));
+            let keeper =
+                Keeper { spool: Arc::downgrade(&spool), ids: Arc::downgrade(&ids), retention: retention.clone() };
+            let mut background = JoinSet::new();
+            background.spawn(keeper.clone().run(config.tuning.keep_every.unwrap_or(KEEP_EVERY)));
+            let cutter = cutter(config, spool.number());
             Ok(Box::new(Live {
                 _server: server,
-                entries: Some(entries),
+                _background: background,
+                entries: Some(Entries { cutter, reader, from, reading: None, retention: Some(retention) }),
                 durable,
-                unsettled: Arc::default(),
-                ids: Arc::new(ids),
-                spool,
+                keeper,
+                _spool: spool,
+                _ids: ids,
                 ends: config.tuning.ends,
             }))
         }
     }
-}
-
-/// The last request before the one in which a position stands, which may have more rows.
-fn before(position: &Position) -> Option<u64> {
-    sequence_of(position).map(|it| it.saturating_sub(1))
-}
-
-/// Another spool at the same place has other positions.
-fn partition(spool: u64) -> Partition {
-    Partition::new(format!("{spool:016x}"))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -93,10 +97,16 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
+/// A directory as a disk.
+pub(crate) fn disk(path: &Path) -> Result<Arc<Directory>, BoxError> {
+    let directory = Directory::open(path);
+    Ok(Arc::new(directory.map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?))
+}
+
 /// What is on disk, when the source is opened.
 struct Kept {
     spool: Arc<Spool>,
-    ids: Ids,
+    ids: Arc<Ids>,
     seen: SharedSeen,
     /// Where to go on.
     from: Position,
@@ -106,31 +116,11 @@ struct Kept {
 
 impl Kept {
     fn open(config: &Firehose, after: &BTreeMap<Partition, Position>) -> Result<Self, BoxError> {
-        let directory = &config.spool.directory;
-        let mut options = Options::new(config.tuning.spool_bytes_max.unwrap_or(config.spool.bytes_max.bytes()));
-        options.durability = match config.spool.durability {
-            Durability::Fsync => Safe::Fsync,
-            Durability::Memory => Safe::Memory,
-        };
-        options.after = after.values().filter_map(sequence_of).max().unwrap_or(0);
-        let spool = Spool::open(disk(&directory.join(REQUESTS))?, options)?;
-        let ids = Spool::open(
-            disk(&directory.join(IDS))?,
-            Options { segment_bytes: 1 << 20, ..Options::new(IDS_BYTES_MAX) },
-        )?;
-
+        let mut keys = config.spool.clone();
+        keys.bytes_max = config.tuning.spool_bytes_max.map_or(keys.bytes_max, ByteSize);
+        let spool = Spool::open(disk(&keys.directory.join(REQUESTS))?, keys.options(after))?;
         let mut seen = Seen::default();
-        let mut lists = VecDeque::new();
-        let mut newest = i64::MIN;
-        let mut reader = ids.reader(None);
-        while let Some(entry) = reader.read()? {
-            let Entry::Frame { sequence, payload } = entry else { continue };
-            for id in decode(&payload) {
-                newest = newest.max(id.1);
-                seen.know(id);
-            }
-            lists.push_back((sequence, newest));
-        }
+        let ids = Ids::open(&keys.directory.join(IDS), &mut seen)?;
         let from = after.get(&partition(spool.number())).cloned().unwrap_or(Position::Start);
         let mut behind = Vec::new();
         let mut reader = spool.reader(None);
@@ -143,109 +133,21 @@ impl Kept {
             }
             seen.know(id);
         }
-        let ids = Ids { spool: ids, lists: Mutex::new(lists) };
-        Ok(Self { spool: Arc::new(spool), ids, seen: Arc::new(Mutex::new(seen)), from, behind })
+        Ok(Self { spool: Arc::new(spool), ids: Arc::new(ids), seen: Arc::new(Mutex::new(seen)), from, behind })
     }
 }
-
-fn disk(path: &Path) -> Result<Arc<Directory>, BoxError> {
-    let directory = Directory::open(path);
-    Ok(Arc::new(directory.map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?))
-}
-
-/// The spool of ids.
-struct Ids {
-    spool: Spool,
-    /// What is in it: the newest id of each frame, and of those before it.
-    lists: Mutex<VecDeque<(u64, i64)>>,
-}
-
-impl Ids {
-    /// Keeps ids, and lets go of those that are too old by then.
-    async fn append(&self, ids: &[Id]) {
-        let Some(newest) = ids.iter().map(|it| it.1).max() else { return };
-        match self.spool.append(encode(ids)).await {
-            Ok(sequence) => {
-                let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-                lists.push_back((sequence, newest));
-                while let Some((old, _)) = lists.pop_front_if(|it| it.1 < newest - KNOWN_MILLIS) {
-                    self.spool.release(old);
-                }
-            }
-            // The worst that can happen is that a request is taken twice; to wait would stop the pipeline.
-            Err(error @ (AppendError::Full | AppendError::TooLarge | AppendError::Failed(_))) => {
-                tracing::warn!("the ids of {} requests could not be kept: {error}", ids.len());
-            }
-        }
-    }
-}
-
-/// Frames as reads.
-struct Entries {
-    cutter: Cutter,
-    reader: Reader,
-    /// Everything up to here was given.
-    from: Position,
-    reading: Option<Reading>,
-}
-
-/// A read, and the requests that were begun for it.
-type Given = (Read, Vec<(u64, Id)>);
-
-impl Entries {
-    /// The next rows up to `stop`, or `None` if there are none now.
-    fn next(&mut self, stop: &Position) -> Result<Option<Given>, BoxError> {
-        let mut begun = Vec::new();
-        loop {
-            if let Some(reading) = &mut self.reading {
-                let read = self.cutter.cut(reading, &self.from, stop).map_err(|it: ArrowError| BoxError::from(it))?;
-                if let Some(read) = read {
-                    self.from = read.span.to.clone();
-                    return Ok(Some((read, begun)));
-                }
-                if self.from >= *stop {
-                    return Ok(None);
-                }
-                self.reading = None;
-            }
-            let (sequence, why) = match self.reader.read()? {
-                None => return Ok(None),
-                Some(Entry::Lost { first, last }) => {
-                    (last, format!("requests {first} to {last} of the spool are damaged"))
-                }
-                Some(Entry::Frame { sequence, payload }) => match Frame::read(payload) {
-                    // Where a replay ends was damaged since.
-                    Some(_) if at(sequence, 0) > *stop => return Ok(None),
-                    Some(frame) => {
-                        begun.push((sequence, Id(frame.about.id.clone(), frame.about.received)));
-                        self.reading = Some(Reading::new(sequence, frame));
-                        continue;
-                    }
-                    None => (sequence, format!("request {sequence} of the spool was not written by this version")),
-                },
-            };
-            tracing::warn!("{why}");
-            if let Some(read) = self.cutter.unreadable(sequence, &self.from, stop, why) {
-                self.from = read.span.to.clone();
-                return Ok(Some((read, begun)));
-            }
-        }
-    }
-}
-
-/// Requests that were read and are not settled, with their sequence numbers.
-type Unsettled = Arc<Mutex<VecDeque<(u64, Id)>>>;
 
 /// Reads requests as they come.
 struct Live {
-    // Ends first.
+    // These end first.
     _server: Server,
-    /// Away while they read.
+    _background: JoinSet<()>,
+    /// On a thread that may block, while `next` waits for it.
     entries: Option<Entries>,
     durable: watch::Receiver<u64>,
-    unsettled: Unsettled,
-    ids: Arc<Ids>,
-    spool: Arc<Spool>,
+    keeper: Keeper,
+    _spool: Arc<Spool>,
+    _ids: Arc<Ids>,
     ends: bool,
 }
 
@@ -255,101 +157,29 @@ impl Source for Live {
         loop {
             // Before it reads, so that nothing comes unnoticed between.
             self.durable.borrow_and_update();
-            let mut entries = self.entries.take().ok_or("`next` was called again after it was let go")?;
-            let (entries, given) = blocking(move || {
-                let given = entries.next(&Position::End)?;
-                Ok((entries, given))
-            })
-            .await?;
-            self.entries = Some(entries);
-            if let Some((read, begun)) = given {
-                self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).extend(begun);
-                return Ok(Some(read));
-            }
-            if self.ends || self.durable.changed().await.is_err() {
-                return Ok(None);
+            match aside(&mut self.entries, |it| it.next(&Position::End)).await? {
+                Ok(Some(read)) => return Ok(Some(read)),
+                Ok(None) if self.ends => return Ok(None),
+                Ok(None) => self.durable.changed().await.map_err(|_| "the spool was closed")?,
+                Err(error) => {
+                    tracing::warn!("{}: it is tried again", causes(&error));
+                    tokio::time::sleep(BREATH).await;
+                }
             }
         }
     }
 
     fn settler(&mut self) -> Option<Box<dyn Settler>> {
-        let spool = Arc::downgrade(&self.spool);
-        Some(Box::new(Release { spool, ids: self.ids.clone(), unsettled: self.unsettled.clone() }))
-    }
-}
-
-/// Lets go of requests.
-struct Release {
-    spool: Weak<Spool>,
-    ids: Arc<Ids>,
-    unsettled: Unsettled,
-}
-
-#[async_trait]
-impl Settler for Release {
-    async fn settled(&mut self, _partition: &Partition, to: &Position) -> Result<(), BoxError> {
-        // The request in which `to` stands is let go with the next one.
-        let Some(done) = before(to) else { return Ok(()) };
-        let ids: Vec<Id> = {
-            let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-            std::iter::from_fn(|| unsettled.pop_front_if(|it| it.0 <= done)).map(|it| it.1).collect()
-        };
-        self.ids.append(&ids).await;
-        if let Some(spool) = self.spool.upgrade() {
-            spool.release(done);
-        }
-        Ok(())
+        Some(Box::new(self.keeper.clone()))
     }
 }
 
 /// Reads spans again.
-struct Replay {
-    path: std::path::PathBuf,
-    cutter: Cutter,
-    spans: VecDeque<Span>,
-    /// For the first of the spans.
-    entries: Option<Entries>,
-}
-
-impl Replay {
-    fn open(path: &Path, cutter: impl FnOnce(u64) -> Cutter, spans: Vec<Span>) -> Result<Box<dyn Source>, BoxError> {
-        let number = Reader::open(disk(path)?, None)?.map(|it| it.spool());
-        let cutter = cutter(number.unwrap_or_default());
-        if let Some(span) = spans.iter().find(|it| number.is_none() || it.partition != cutter.partition) {
-            let place = path.display();
-            return Err(format!("{span} is not in the spool at `{place}`: it was removed or replaced").into());
-        }
-        Ok(Box::new(Self { path: path.to_owned(), cutter, spans: spans.into(), entries: None }))
-    }
-
-    fn next(&mut self) -> Result<Option<Read>, BoxError> {
-        loop {
-            let Some(span) = self.spans.front().cloned() else { return Ok(None) };
-            let entries = match &mut self.entries {
-                Some(entries) => entries,
-                None => {
-                    let reader = Reader::open(disk(&self.path)?, before(&span.from))?.ok_or("the spool is gone")?;
-                    let from = span.from.clone();
-                    self.entries.insert(Entries { cutter: self.cutter.clone(), reader, from, reading: None })
-                }
-            };
-            if entries.from >= span.to {
-                self.spans.pop_front();
-                self.entries = None;
-                continue;
-            }
-            return match entries.next(&span.to)? {
-                Some((read, _)) => Ok(Some(read)),
-                None => Err(format!("{span} ends at {} in the spool", entries.from).into()),
-            };
-        }
-    }
-}
+struct Replay(Option<Spans>);
 
 #[async_trait]
 impl Source for Replay {
     async fn next(&mut self) -> Result<Option<Read>, BoxError> {
-        // A few megabytes from a local disk, after a crash.
-        Self::next(self)
+        aside(&mut self.0, Spans::next).await?
     }
 }

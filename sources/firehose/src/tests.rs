@@ -1,7 +1,9 @@
 mod contract;
 mod file;
+mod fuzz;
 mod keeping;
 mod reading;
+mod strangers;
 mod tls;
 
 use std::net::SocketAddr;

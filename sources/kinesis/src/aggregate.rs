@@ -17,12 +17,10 @@ use std::ops::RangeInclusive;
 use md5::{Digest, Md5};
 
 use crate::protobuf::{Fields, Malformed, Value};
+use crate::record::ALL_HASH_KEYS;
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const DIGEST_BYTES: usize = 16;
-
-/// The whole range of hash keys.
-pub const ALL_HASH_KEYS: RangeInclusive<u128> = 0..=u128::MAX;
 
 /// The records in a record.
 #[derive(Debug, PartialEq, Eq)]

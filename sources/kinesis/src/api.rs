@@ -5,16 +5,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{self, HashKeyRange, ShardFilter, ShardFilterType, ShardIteratorType};
 use forebay_api::position::Sequence;
-use forebay_aws::{Trouble, trouble};
+use forebay_aws::{Patience, Trouble, within};
 use tokio::time::Instant;
 
-use crate::aggregate::ALL_HASH_KEYS;
-use crate::patience::Patience;
-use crate::record::{Found, Record, Shard};
+use crate::lift::LiftData;
+use crate::record::{ALL_HASH_KEYS, Found, Record, Shard};
 use crate::start::{Place, Start};
 use crate::stream::Stream;
 
@@ -38,11 +36,6 @@ const LISTING: Duration = Duration::from_secs(60);
 
 /// The most that the service gives on one page.
 const SHARDS_PER_PAGE: i32 = 1000;
-
-/// The code of a stream or shard that is not there, or not yet.
-pub const NOT_FOUND: &str = "ResourceNotFoundException";
-/// The code of a position that is not one of this shard, among other things.
-pub const INVALID: &str = "InvalidArgumentException";
 
 /// Kinesis.
 #[derive(Clone, Debug)]
@@ -79,19 +72,6 @@ pub struct Page {
     pub token: Option<String>,
 }
 
-/// A call that takes too long failed like any other that got no answer.
-pub async fn within<T, E, R>(
-    limit: Duration,
-    doing: &str,
-    call: impl Future<Output = Result<T, SdkError<E, R>>>,
-    meaning: impl FnOnce(&str, SdkError<E, R>) -> Trouble,
-) -> Result<T, Trouble> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map_err(|error| meaning(doing, error)),
-        Err(_) => Err(Trouble::Retry(format!("{doing}: no answer within {limit:?}").into())),
-    }
-}
-
 impl Api {
     /// A page of the shards of a stream, perhaps only of some: the first, or the one of a token.
     pub async fn list_shards(
@@ -110,7 +90,7 @@ impl Api {
                 call.set_shard_filter(only.cloned()).max_results(SHARDS_PER_PAGE)
             }
         };
-        let answer = within(self.limits.small, &doing, call.send(), trouble).await?;
+        let answer = within(self.limits.small, &doing, call.send()).await?;
         let found = |it: types::Shard| -> Result<Found, Trouble> {
             let hash_keys = hash_keys(it.hash_key_range.as_ref()).map_err(|why| odd(&doing, why))?;
             let parents = it.parent_shard_id.into_iter().chain(it.adjacent_parent_shard_id).collect();
@@ -148,7 +128,7 @@ impl Api {
         let doing = format!("looking for `{stream}`");
         let call = self.client.describe_stream_summary();
         let call = call.set_stream_name(stream.name_only()).set_stream_arn(stream.arn());
-        let answer = within(self.limits.small, &doing, call.send(), trouble).await?;
+        let answer = within(self.limits.small, &doing, call.send()).await?;
         let summary = answer.stream_description_summary.ok_or_else(|| odd(&doing, "it describes no stream"))?;
         Ok(Described { arn: summary.stream_arn, created: summary.stream_creation_timestamp.secs() })
     }
@@ -161,7 +141,7 @@ impl Api {
         let call = call.set_stream_name(shard.stream.name_only()).set_stream_arn(shard.stream.arn());
         let call = call.shard_id(&shard.id).shard_iterator_type(kind);
         let call = call.set_starting_sequence_number(sequence).set_timestamp(time);
-        let answer = within(self.limits.small, &doing, call.send(), trouble).await?;
+        let answer = within(self.limits.small, &doing, call.send()).await?;
         answer.shard_iterator.ok_or_else(|| odd(&doing, "it has no iterator"))
     }
 
@@ -170,7 +150,8 @@ impl Api {
         let doing = format!("reading `{}`", shard.partition);
         let call = self.client.get_records().set_stream_arn(shard.stream.arn());
         let call = call.shard_iterator(iterator).limit(records_max as i32);
-        let answer = within(self.limits.large, &doing, call.send(), trouble).await?;
+        let call = call.customize().interceptor(LiftData).send();
+        let answer = within(self.limits.large, &doing, call).await?;
         Ok(Answer {
             records: records(answer.records).map_err(|why| odd(&doing, why))?,
             next: answer.next_shard_iterator.filter(|it| !it.is_empty()),

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use crate::aggregate::Aggregate;
 use crate::columns::{Column, Facts, Rows};
 use crate::record::{Record, Shard};
-use crate::start::before;
 
 /// A read that has so many rows, or so many bytes, takes no further record.
 const READ_ROWS: usize = 8192;
@@ -80,7 +79,7 @@ impl Cutter {
         let mut out = Output::new(self, shard, records);
         let mut to = from.clone();
         while let Some(record) = records.front() {
-            if out.is_full() || before(&record.sequence) >= *stop {
+            if out.is_full() || Position::before(&record.sequence) >= *stop {
                 break;
             }
             let taken = out.take(record, from, stop);
@@ -151,7 +150,7 @@ impl<'a> Output<'a> {
     fn take(&mut self, record: &Record, from: &Position, stop: &Position) -> u64 {
         let mut taking = Taking {
             record,
-            first: row_in(from, &record.sequence).unwrap_or(if before(&record.sequence) < *from {
+            first: row_in(from, &record.sequence).unwrap_or(if Position::before(&record.sequence) < *from {
                 u64::MAX
             } else {
                 0

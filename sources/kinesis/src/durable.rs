@@ -1,7 +1,7 @@
-//! Waits until it is durable where a shard was begun.
+//! Waits until it is durable where a shard was begun, or which consumer is ours.
 //!
 //! Only the first read of a shard that is begun at its latest record says where that was. What is read again after a crash
-//! is a stretch, and one from the start of the shard does not say it. So nothing of the shard is read before no stretch can
+//! is a stretch, and one from the start of the shard does not say it. So nothing of the stream is read before no stretch can
 //! begin there any more.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use forebay_api::{BoxError, Partition, Position, Settler};
 use tokio::sync::oneshot;
 
-/// The shards that wait.
+/// The partitions that wait.
 #[derive(Clone, Debug, Default)]
 pub struct Durable(Arc<Mutex<BTreeMap<Partition, oneshot::Sender<()>>>>);
 

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_api::Position;
 
-use crate::aggregate::ALL_HASH_KEYS;
-use crate::record::Found;
+use crate::record::{ALL_HASH_KEYS, Found};
 
 /// The shards of a stream, as far as they are known.
 #[derive(Debug)]
@@ -16,7 +15,7 @@ pub struct Family {
     members: BTreeMap<String, Member>,
     /// Where shards stand that were read in an earlier life.
     after: BTreeMap<String, Position>,
-    /// Where the shards begin that are there when nothing of the stream was ever read.
+    /// Where the shards begin that are there when nothing of the stream was ever read, until that is known of all of them.
     first: Option<Position>,
     /// Whether all were listed once.
     listed: bool,
@@ -31,6 +30,8 @@ struct Member {
     found: Found,
     state: State,
     from: Position,
+    /// Whether it was listed, not only told by a parent. Then those of its parents that were not have expired.
+    is_listed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,14 @@ pub struct Begin {
 }
 
 impl Family {
-    /// `after`: where the stream's shards stand. `first`: where they are begun if nothing of them was ever read.
+    /// `after`: where the stream's shards stand. `first`: the point in time at which they are begun if nothing of the stream
+    /// was ever read; `None`: they are begun at their start.
+    ///
+    /// Nothing is read before it is durable of all shards where they are begun. So if only some of them have a place, and each
+    /// of these is a point in time, then the first start was cut short, and the others are begun there too.
     pub fn new(after: BTreeMap<String, Position>, first: Option<Position>) -> Self {
-        let first = first.filter(|_| after.is_empty());
+        let begun: Option<Vec<u64>> = after.values().map(Position::as_time).collect();
+        let first = first.zip(begun).map(|(now, begun)| begun.into_iter().min().map_or(now, Position::time));
         Self { members: BTreeMap::new(), after, first, listed: false, childless: BTreeSet::new(), stale: false }
     }
 
@@ -75,7 +81,7 @@ impl Family {
                 odd.push(found.id.clone());
             }
             let state = if from == Position::End { State::Ended } else { State::Waiting };
-            self.members.insert(found.id.clone(), Member { found, state, from });
+            self.members.insert(found.id.clone(), Member { found, state, from, is_listed: false });
         }
         odd
     }
@@ -87,6 +93,9 @@ impl Family {
         self.stale = false;
         // What has ended and is not listed any more has no children that wait for it, nor will it have any.
         self.members.retain(|name, it| it.state != State::Ended || names.contains(name));
+        for (name, member) in &mut self.members {
+            member.is_listed |= names.contains(name);
+        }
         if !is_first {
             return Vec::new();
         }
@@ -96,6 +105,7 @@ impl Family {
                 found: Found { id: name.clone(), parents: Vec::new(), hash_keys: ALL_HASH_KEYS, is_open: false },
                 state: State::Waiting,
                 from: from.clone(),
+                is_listed: false,
             });
         }
         let Some(first) = self.first.take() else { return Vec::new() };
@@ -103,7 +113,7 @@ impl Family {
             member.from = first.clone();
             (name.clone(), first.clone())
         };
-        self.members.iter_mut().map(place).collect()
+        self.members.iter_mut().filter(|it| it.1.from == Position::Start).map(place).collect()
     }
 
     /// The shards that can be begun now. They count as being read from here on.
@@ -115,8 +125,7 @@ impl Family {
         let is_ready = |member: &Member| {
             let is_done = |parent: &String| match self.members.get(parent) {
                 Some(parent) => parent.state == State::Ended,
-                // It has expired, if it was not just left out so far.
-                None => self.listed,
+                None => member.is_listed,
             };
             member.state == State::Waiting && member.found.parents.iter().all(is_done)
         };
@@ -147,15 +156,21 @@ impl Family {
     }
 
     /// Whether there may be shards that nobody has told of: something has ended, and what follows it is not known, or not
-    /// known for sure.
-    pub fn lacks_children(&self) -> bool {
-        self.stale || !self.childless.is_empty()
+    /// known for sure; or a parent of something is not known.
+    pub fn lacks_shards(&self) -> bool {
+        self.stale || !self.childless.is_empty() || self.lacks_parents()
+    }
+
+    /// Whether it is not known of a shard if its parents have expired or were not told yet.
+    fn lacks_parents(&self) -> bool {
+        let lacks_one = |it: &Member| it.found.parents.iter().any(|parent| !self.members.contains_key(parent));
+        self.members.values().any(|it| it.state == State::Waiting && !it.is_listed && lacks_one(it))
     }
 
     /// Whether everything that was there was read.
     pub fn is_through(&self) -> bool {
         let is_reading = self.members.values().any(|it| it.state == State::Reading);
-        self.listed && !self.stale && !is_reading
+        self.listed && !self.stale && !is_reading && !self.lacks_parents()
     }
 
     fn set(&mut self, shard: &str, state: State) {

@@ -2,13 +2,15 @@
 
 mod aggregate;
 mod api;
+mod asking;
 mod columns;
 mod consumer;
 mod cut;
 mod durable;
 mod family;
+mod last_calls;
+mod lift;
 mod pace;
-mod patience;
 mod poll;
 mod presence;
 mod protobuf;
@@ -41,6 +43,7 @@ use serde::Deserialize;
 use crate::api::{Api, Limits};
 use crate::columns::Column;
 use crate::cut::{Cutter, Framing, OtherShards};
+use crate::last_calls::LastCalls;
 use crate::pace::{INTERVAL, RECORDS_MAX};
 use crate::presence::GONE_AFTER;
 use crate::push::RENEWED_AFTER;
@@ -75,8 +78,8 @@ use crate::stream::Stream;
 ///
 /// What passes by itself is waited for: a server that is down, throttling, a stream or a right that is missing. Records that
 /// expire before they were read, because the pipeline stood still for longer than the stream keeps them, are lost: a warning
-/// says from which record on. After a crash, records that were on their way to a sink are read again; if they have expired
-/// meanwhile, the pipeline says so and stops.
+/// says after which record that may have been. After a crash, records that were on their way to a sink are read again; if any
+/// has expired meanwhile, the pipeline says so and stops.
 ///
 /// The rights that it needs are `kinesis:ListShards`, `kinesis:GetShardIterator` and `kinesis:GetRecords` on the stream; for
 /// fan-out `kinesis:DescribeStreamSummary`, `kinesis:RegisterStreamConsumer`, `kinesis:DescribeStreamConsumer`,
@@ -104,8 +107,9 @@ pub struct Kinesis {
     #[serde(default)]
     mode: Mode,
     /// For `mode = "fan_out"` and `"auto"`: the name of the consumer, such as `"forebay"`, which no other reader of the
-    /// stream may use at the same time. It is registered if it is not there, and then removed when the pipeline is stopped.
-    /// With `leases` all processes use the same one; it stays when they are stopped, since none knows that it is the last.
+    /// stream may use at the same time. If it is not there it is registered, and then removed when the pipeline is stopped;
+    /// after a crash, when the next run is. One that was there stays. With `leases` all processes use the same one; it stays
+    /// when they are stopped, since none knows that it is the last.
     consumer: Option<String>,
     /// How many records to ask for at a time, when polling. By default `10000`, the most that the service gives.
     records_max: Option<NonZeroU32>,
@@ -131,6 +135,10 @@ pub struct Kinesis {
     #[serde(skip)]
     #[schemars(skip)]
     tuning: Tuning,
+    /// When the shards were asked last, by any of the sources that are opened.
+    #[serde(skip)]
+    #[schemars(skip)]
+    last_calls: LastCalls,
 }
 
 /// Whether the source ends.
@@ -269,6 +277,7 @@ impl Kinesis {
                 other_shards: self.other_shards,
             },
             room: Room::new(self.tuning.room_bytes),
+            last_calls: self.last_calls.clone(),
             start: self.start,
             records_max: self.records_max.map_or(RECORDS_MAX, NonZeroU32::get),
             ends: self.end == End::CaughtUp,

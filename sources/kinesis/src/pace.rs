@@ -17,6 +17,15 @@ const INTERVAL_MAX: Duration = Duration::from_secs(2);
 /// What an answer is meant to hold at most: what a shard gives in a second.
 const ANSWER_BYTES: u64 = BYTES_PER_SECOND;
 
+/// What an answer holds at most, whatever was meant.
+const ANSWER_BYTES_MAX: u64 = 10 << 20;
+
+/// So much comes into a shard in a second.
+const ARRIVING_PER_SECOND: u64 = 1 << 20;
+
+/// So many records are asked for when nothing is known of them.
+const FIRST_RECORDS: u32 = 100;
+
 /// The most records that one call may ask for.
 pub const RECORDS_MAX: u32 = 10_000;
 
@@ -41,17 +50,25 @@ impl Pace {
     /// that the service would give at once, for which memory would have to be kept.
     pub fn records(&self) -> u32 {
         match self.record_bytes {
-            0 => self.records_max,
+            0 => self.records_max.min(FIRST_RECORDS),
             bytes => u32::try_from(ANSWER_BYTES / bytes).unwrap_or(u32::MAX).clamp(1, self.records_max),
         }
     }
 
-    /// About how many bytes the next answer will hold, if the shard has them.
-    pub fn answer_bytes(&self) -> u64 {
-        match self.record_bytes {
-            0 => ANSWER_BYTES,
+    /// About how many bytes the next answer will hold. `idle`: for how long it may have gathered what it has, if everything
+    /// before that was read.
+    pub fn answer_bytes(&self, idle: Option<Duration>) -> u64 {
+        let most = match self.record_bytes {
+            0 => ANSWER_BYTES_MAX,
             bytes => bytes * u64::from(self.records()),
-        }
+        };
+        let arrived = idle.map_or(u64::MAX, |it| it.as_millis() as u64 * ARRIVING_PER_SECOND / 1000);
+        arrived.min(most)
+    }
+
+    /// How long after a call the next one may follow, whatever became of it.
+    pub fn interval_min(&self) -> Duration {
+        self.interval_min
     }
 
     /// Takes notice of an answer. How long after the call it was given the next one may follow.

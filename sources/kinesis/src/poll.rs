@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_api::Position;
-use forebay_aws::Trouble;
+use forebay_aws::{Patience, Reason, Trouble};
 use tokio::time::Instant;
 
-use crate::api::{Api, INVALID};
+use crate::api::Api;
+use crate::asking::Asking;
+use crate::last_calls::LastCalls;
 use crate::pace::Pace;
-use crate::patience::Patience;
 use crate::presence::{Gone, Presence};
 use crate::reading::Context;
 use crate::record::{Found, Record, Shard};
@@ -18,13 +19,6 @@ use crate::start::{Place, Start};
 
 /// Being refused for so long is worth a line.
 const THROTTLED_LONG: Duration = Duration::from_secs(60);
-
-/// About so much is expected of a shard of which everything was read a moment ago.
-const IDLE_BYTES: u64 = 64 << 10;
-
-/// The codes of a shard that was asked too much.
-const THROTTLED: [&str; 3] =
-    ["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"];
 
 /// What a shard has answered.
 #[derive(Debug)]
@@ -48,6 +42,13 @@ pub struct Records {
     pub is_caught_up: bool,
 }
 
+impl Records {
+    /// How much memory they take, more or less.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|it| it.data.len()).sum()
+    }
+}
+
 /// Reads one shard by `GetRecords`. What passes by itself is waited for.
 #[derive(Debug)]
 pub struct Poller {
@@ -60,33 +61,34 @@ pub struct Poller {
     iterator: Option<String>,
     /// The place that the iterator was asked for, until the first record has come.
     asked: Option<Place>,
-    /// Whether the place is none of this shard's, so that the oldest record is asked for in its stead.
-    is_strange: bool,
     /// Not before this the shard is asked again.
     due: Instant,
+    last_calls: LastCalls,
     /// What follows, once everything was read.
     ended: Option<Vec<Found>>,
-    /// Whether the last answer left something.
-    is_behind: bool,
+    /// When everything that was there had been read, if that is so.
+    idle: Option<Instant>,
     /// Since when, or since the last line about it, the shard was asked too much.
     throttled: Option<Instant>,
 }
 
 impl Poller {
     pub fn new(context: &Context, shard: Arc<Shard>) -> Self {
+        let pace = Pace::new(context.records_max, context.interval);
+        let last_call = context.last_calls.of(&shard.partition);
         Self {
             api: context.api.clone(),
-            pace: Pace::new(context.records_max, context.interval),
+            due: last_call.map_or_else(Instant::now, |it| it + pace.interval_min()),
+            last_calls: context.last_calls.clone(),
+            pace,
             patience: Patience::new(shard.partition.as_str()),
             presence: Presence::new(context.gone_after),
             shard,
             start: context.start,
             iterator: None,
             asked: None,
-            is_strange: false,
-            due: Instant::now(),
             ended: None,
-            is_behind: true,
+            idle: None,
             throttled: None,
         }
     }
@@ -94,10 +96,9 @@ impl Poller {
     /// Waits until it is time to ask again. About how many bytes the answer will hold.
     pub async fn due(&self) -> u64 {
         tokio::time::sleep_until(self.due).await;
-        match (&self.iterator, self.is_behind) {
-            (None, _) => 0,
-            (Some(_), true) => self.pace.answer_bytes(),
-            (Some(_), false) => IDLE_BYTES,
+        match &self.iterator {
+            None => 0,
+            Some(_) => self.pace.answer_bytes(self.idle.map(|it| it.elapsed())),
         }
     }
 
@@ -117,6 +118,7 @@ impl Poller {
 
     async fn ask(&mut self, iterator: &str) -> Result<Polled, Gone> {
         let called = Instant::now();
+        self.last_calls.note(&self.shard.partition, called);
         let answer = match self.api.records(&self.shard, iterator, self.pace.records()).await {
             Ok(answer) => answer,
             Err(trouble) => return self.failed(trouble, called).await.map(|()| Polled::Later),
@@ -129,44 +131,39 @@ impl Poller {
         }
         self.iterator = answer.next;
         let asked = if answer.records.is_empty() { None } else { self.asked.take() };
-        self.is_behind = answer.behind_millis != Some(0);
-        let is_caught_up = self.ended.is_none() && !self.is_behind;
+        self.idle = (answer.behind_millis == Some(0)).then_some(called);
+        let is_caught_up = self.ended.is_none() && self.idle.is_some();
         Ok(Polled::Records(Records { records: answer.records.into(), asked, is_caught_up }))
     }
 
     /// Asks for an iterator.
     async fn begin(&mut self, at: &Position) -> Result<(), Gone> {
-        let Some(place) = Place::after(at, self.start) else {
+        let Some(mut asking) = Asking::after(at, self.start) else {
             self.ended = Some(Vec::new());
             return Ok(());
         };
-        let from = if self.is_strange { Place::TrimHorizon } else { place.clone() };
-        match self.api.iterator(&self.shard, &from).await {
-            Ok(iterator) => {
-                self.found();
-                self.is_strange = false;
-                (self.iterator, self.asked) = (Some(iterator), Some(place));
-                Ok(())
+        loop {
+            match self.api.iterator(&self.shard, &asking.place()).await {
+                Ok(iterator) => {
+                    self.found();
+                    (self.iterator, self.asked) = (Some(iterator), Some(asking.into_place()));
+                    return Ok(());
+                }
+                Err(trouble) if asking.is_refused(&self.shard, &trouble) => {}
+                Err(trouble) => return self.trouble(trouble).await,
             }
-            // A record that was never there, or is not known any more: the first records will tell.
-            Err(trouble) if trouble.code() == Some(INVALID) && matches!(from, Place::Record(_)) => {
-                tracing::error!(
-                    shard = %self.shard.partition, %at,
-                    "{trouble}: the shard is read from its oldest record on; was the stream made anew?"
-                );
-                self.is_strange = true;
-                Ok(())
-            }
-            Err(trouble) => self.trouble(trouble).await,
         }
     }
 
     /// Decides what to do about records that were not to be had.
     async fn failed(&mut self, trouble: Trouble, called: Instant) -> Result<(), Gone> {
-        match trouble.code() {
+        match trouble.reason() {
             // Nobody has asked for five minutes.
-            Some("ExpiredIteratorException") => self.iterator = None,
-            Some(code) if THROTTLED.contains(&code) => {
+            Some(Reason::Expired) => {
+                self.iterator = None;
+                self.due = called;
+            }
+            Some(Reason::Throttled | Reason::TooMany) => {
                 let since = *self.throttled.get_or_insert(called);
                 if called - since > THROTTLED_LONG {
                     tracing::warn!("{trouble}, for {THROTTLED_LONG:?} now: do others read the same shard?");
@@ -174,19 +171,20 @@ impl Poller {
                 }
                 self.due = called + self.pace.throttled(self.patience.fraction());
             }
-            Some(INVALID) => {
+            Some(Reason::Invalid) => {
                 self.iterator = None;
                 self.due = Instant::now() + self.patience.failed_with(&trouble);
             }
             _ => self.trouble(trouble).await?,
         }
+        self.due = self.due.max(called + self.pace.interval_min());
         Ok(())
     }
 
     /// Asks again later, unless it is clear that the shard has expired.
     async fn trouble(&mut self, trouble: Trouble) -> Result<(), Gone> {
         self.presence.check(&self.api, &self.shard, &trouble).await?;
-        self.due = Instant::now() + self.patience.failed_with(&trouble);
+        self.due = Instant::now() + self.patience.failed_with(&trouble).max(self.pace.interval_min());
         Ok(())
     }
 

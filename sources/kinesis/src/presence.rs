@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use forebay_aws::Trouble;
+use forebay_aws::{Reason, Trouble};
 use tokio::time::Instant;
 
-use crate::api::{Api, NOT_FOUND};
+use crate::api::Api;
 use crate::record::Shard;
 
 /// A shard that cannot be found for so long, and is not listed either, has expired. What has just been made by a split is
@@ -36,7 +36,7 @@ impl Presence {
 
     /// Looks whether a shard is still there, if that is what the trouble is about.
     pub async fn check(&mut self, api: &Api, shard: &Shard, trouble: &Trouble) -> Result<(), Gone> {
-        if trouble.code() != Some(NOT_FOUND) {
+        if trouble.reason() != Some(Reason::NotFound) {
             return Ok(());
         }
         let since = *self.missing.get_or_insert_with(Instant::now);

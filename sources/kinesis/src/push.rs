@@ -8,12 +8,12 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::types::{StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream};
 use forebay_api::Position;
-use forebay_aws::{Trouble, broken, failed, trouble};
+use forebay_aws::{Patience, Reason, Trouble, broken, failed, within};
 use tokio::time::Instant;
 
-use crate::api::{self, Api, INVALID, NOT_FOUND, odd, starting, within};
+use crate::api::{self, Api, odd, starting};
+use crate::asking::Asking;
 use crate::consumer::Consumer;
-use crate::patience::Patience;
 use crate::poll::Records;
 use crate::presence::{Gone, Presence};
 use crate::reading::Context;
@@ -159,32 +159,25 @@ impl Pusher {
     }
 
     async fn subscribe(&mut self, at: &Position) -> Result<(), Over> {
-        let Some(place) = Place::after(at, self.start) else {
+        let Some(mut asking) = Asking::after(at, self.start) else {
             self.ended = Some(Vec::new());
             return Ok(());
         };
         let doing = format!("subscribing to `{}`", self.shard.partition);
-        let mut from = place.clone();
         loop {
-            let (kind, sequence, time) = starting(&from);
+            let (kind, sequence, time) = starting(&asking.place());
             let position =
                 StartingPosition::builder().r#type(kind).set_sequence_number(sequence).set_timestamp(time).build();
             let call = self.api.client.subscribe_to_shard().consumer_arn(self.consumer.arn()).shard_id(&self.shard.id);
             let call = call.set_starting_position(position.ok());
-            match within(self.api.limits.small, &doing, call.send(), trouble).await {
+            match within(self.api.limits.small, &doing, call.send()).await {
                 Ok(answer) => {
                     self.presence.found();
-                    self.asked = Some(place);
+                    self.asked = Some(asking.into_place());
                     self.subscription = Some(Subscription { answer, begun: Instant::now() });
                     return Ok(());
                 }
-                // A record that was never there, or is not known any more: the first records will tell.
-                Err(trouble) if trouble.code() == Some(INVALID) && matches!(from, Place::Record(_)) => {
-                    tracing::error!(
-                        %at, "{trouble}: the shard is read from its oldest record on; was the stream made anew?"
-                    );
-                    from = Place::TrimHorizon;
-                }
+                Err(trouble) if asking.is_refused(&self.shard, &trouble) => {}
                 Err(trouble) => self.trouble(&trouble).await?,
             }
         }
@@ -197,15 +190,15 @@ impl Pusher {
             tracing::warn!("{trouble}: the shard is polled");
             return Err(Over::Denied);
         }
-        match trouble.code() {
-            Some("ResourceInUseException") => {
+        match trouble.reason() {
+            Some(Reason::InUse) => {
                 self.taken += 1;
                 if self.taken.is_multiple_of(TAKEN_QUIET) {
                     tracing::warn!("{trouble}: does another pipeline use the same `consumer`?");
                 }
                 tokio::time::sleep(TAKEN_WAIT.mul_f64(1.0 + self.patience.fraction())).await;
             }
-            Some(NOT_FOUND) => {
+            Some(Reason::NotFound) => {
                 self.presence.check(&self.api, &self.shard, trouble).await?;
                 self.patience.wait(trouble).await;
                 // It may be the consumer that is not there.

@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 
 use crate::api::Api;
 use crate::consumer::Consumer;
-use crate::cut::Cutter;
+use crate::cut::{Cut, Cutter};
+use crate::last_calls::LastCalls;
 use crate::poll::{Polled, Poller, Records};
 use crate::push::{Pushed, Pusher};
 use crate::record::{Found, Record, Shard};
-use crate::room::{Room, Taken};
-use crate::start::{Place, Start, before};
+use crate::room::{Permit, Room};
+use crate::start::{Place, Start};
 
 /// What all shards of a source have in common.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct Context {
     pub api: Api,
     pub cutter: Cutter,
     pub room: Room,
+    pub last_calls: LastCalls,
     pub start: Start,
     pub records_max: u32,
     /// Between two calls about a shard.
@@ -35,12 +37,12 @@ pub struct Context {
 
 /// A read, and the room that it takes until somebody else has it.
 #[derive(Debug)]
-pub struct Given {
+pub struct HeldRead {
     pub read: Read,
-    pub _room: Option<Taken>,
+    pub _permit: Option<Permit>,
 }
 
-pub type Outlet = mpsc::Sender<Result<Given, BoxError>>;
+pub type Outlet = mpsc::Sender<Result<HeldRead, BoxError>>;
 
 /// How the reading of a shard has ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,12 +95,12 @@ impl Reading {
         loop {
             let bytes = poller.due().await;
             // Whoever has to wait for the service gives the room back until then.
-            let room = self.context.room.take(bytes).await;
+            let permit = self.context.room.take(bytes).await;
             match poller.next(&self.at).await {
                 Polled::Later => {}
                 Polled::Records(records) => {
                     let is_caught_up = records.is_caught_up;
-                    self.give(records, room).await?;
+                    self.give(records, permit).await?;
                     // A closed one may say that there is nothing more before it says that it has ended.
                     if is_caught_up && self.context.ends && !self.shard.is_closed {
                         return Ok(Outcome::CaughtUp);
@@ -116,9 +118,8 @@ impl Reading {
             match pusher.next(&self.at).await {
                 Pushed::Records(records) => {
                     let is_caught_up = records.is_caught_up;
-                    let bytes: usize = records.records.iter().map(|it| it.data.len()).sum();
-                    let room = self.context.room.take(bytes as u64).await;
-                    self.give(records, room).await?;
+                    let permit = self.context.room.take(records.bytes() as u64).await;
+                    self.give(records, permit).await?;
                     if is_caught_up && self.shard.is_closed {
                         // It ought to have said that it has ended. Not every server does; asking tells.
                         return self.polled().await;
@@ -135,7 +136,8 @@ impl Reading {
     }
 
     /// Gives records as reads.
-    async fn give(&mut self, records: Records, mut room: Taken) -> Result<(), Unwanted> {
+    async fn give(&mut self, records: Records, mut permit: Permit) -> Result<(), Unwanted> {
+        permit.resize(records.bytes());
         let Records { mut records, asked, .. } = records;
         if let (Some(place), Some(first)) = (asked, records.front()) {
             self.begin_with(&place, first).await?;
@@ -148,13 +150,13 @@ impl Reading {
                 );
             }
             self.at = cut.read.span.to.clone();
-            let part = room.split(cut.bytes);
+            let part = permit.split(cut.bytes);
             self.send(cut.read, Some(part)).await?;
         }
         Ok(())
     }
 
-    fn cut(&self, records: &mut VecDeque<Record>) -> Option<crate::cut::Cut> {
+    fn cut(&self, records: &mut VecDeque<Record>) -> Option<Cut> {
         self.context.cutter.cut(&self.shard, &self.at, records, &Position::End)
     }
 
@@ -165,15 +167,17 @@ impl Reading {
             Place::Record(sequence) if first.sequence == *sequence => return Ok(()),
             Place::Record(_) => {
                 let arrived = first.arrival_millis.and_then(|it| jiff::Timestamp::from_millisecond(it).ok());
+                // Of a shard into which little comes the last record that was read may expire before the next one comes.
                 tracing::warn!(
                     shard = %self.shard.partition, after = %self.at, oldest = first.sequence.as_str(),
                     arrived = arrived.map(tracing::field::display),
-                    "records may have been lost: they have expired from the stream before they were read"
+                    "the record up to which the shard was read has expired from the stream: if there were any between it and \
+                     the oldest one that is left, they have not been read"
                 );
             }
             Place::TrimHorizon | Place::Time(_) => {}
         }
-        let begin = before(&first.sequence);
+        let begin = Position::before(&first.sequence);
         if begin > self.at {
             let read = self.context.cutter.empty(&self.shard.partition, &self.at, begin.clone());
             self.at = begin;
@@ -196,7 +200,7 @@ impl Reading {
         Ok(Outcome::Ended(children))
     }
 
-    async fn send(&self, read: Read, room: Option<Taken>) -> Result<(), Unwanted> {
-        self.to.send(Ok(Given { read, _room: room })).await.map_err(|_| Unwanted)
+    async fn send(&self, read: Read, permit: Option<Permit>) -> Result<(), Unwanted> {
+        self.to.send(Ok(HeldRead { read, _permit: permit })).await.map_err(|_| Unwanted)
     }
 }

@@ -8,6 +8,9 @@ use forebay_api::position::Sequence;
 
 use crate::stream::Stream;
 
+/// The whole range of hash keys.
+pub const ALL_HASH_KEYS: RangeInclusive<u128> = 0..=u128::MAX;
+
 /// A record, as it lies in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

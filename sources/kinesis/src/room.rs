@@ -1,41 +1,99 @@
 //! How much may be in memory before it is asked for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Room is given in units of this.
-const UNIT: u64 = 1 << 10;
+use tokio::sync::Notify;
 
 /// A number of bytes that all shards share.
+///
+/// Who asks for records takes as much as the answer may hold. When it has come, it counts for what it is: what is over goes
+/// back, and what is missing is owed, so that nobody takes anything before that is there again. Nobody waits with hands full.
 #[derive(Clone, Debug)]
-pub struct Room {
-    units: Arc<Semaphore>,
-    all: u32,
+pub struct Room(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    all: i64,
+    /// Less than nothing: so much is owed.
+    left: Mutex<i64>,
+    more: Notify,
+    /// First come, first served.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A part of it, which goes back when this is let go.
 #[derive(Debug)]
-pub struct Taken(Option<OwnedSemaphorePermit>);
+pub struct Permit {
+    room: Room,
+    bytes: i64,
+}
 
 impl Room {
     pub fn new(bytes: u64) -> Self {
-        let all = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
-        Self { units: Arc::new(Semaphore::new(all as usize)), all }
+        let all = to_signed(bytes);
+        let (left, more, turn) = (Mutex::new(all), Notify::new(), tokio::sync::Mutex::new(()));
+        Self(Arc::new(Shared { all, left, more, turn }))
     }
 
-    /// Waits for so much, or for all of it if that is less. First come, first served.
-    pub async fn take(&self, bytes: u64) -> Taken {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.all);
-        // An error: it is never closed.
-        Taken(self.units.clone().acquire_many_owned(units).await.ok())
+    /// Waits for so much, or for all of it if that is less.
+    pub async fn take(&self, bytes: u64) -> Permit {
+        let _turn = self.0.turn.lock().await;
+        loop {
+            if let Some(permit) = self.take_now(bytes) {
+                return permit;
+            }
+            self.0.more.notified().await;
+        }
+    }
+
+    /// As [`Room::take`], if nobody need wait for it.
+    pub fn try_take(&self, bytes: u64) -> Option<Permit> {
+        let _turn = self.0.turn.try_lock().ok()?;
+        self.take_now(bytes)
+    }
+
+    fn take_now(&self, bytes: u64) -> Option<Permit> {
+        let bytes = to_signed(bytes).min(self.0.all);
+        let mut left = self.left();
+        // For nothing nobody need wait.
+        (bytes == 0 || *left >= bytes).then(|| {
+            *left -= bytes;
+            Permit { room: self.clone(), bytes }
+        })
+    }
+
+    fn left(&self) -> MutexGuard<'_, i64> {
+        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, bytes: i64) {
+        *self.left() += bytes;
+        self.0.more.notify_one();
     }
 }
 
-impl Taken {
-    /// A part of it. What is not there is not counted: it was less than expected, and nobody waits with hands full.
-    pub fn split(&mut self, bytes: usize) -> Self {
-        let units = (bytes as u64).div_ceil(UNIT) as usize;
-        Self(self.0.as_mut().and_then(|it| it.split(units.min(it.num_permits()))))
+impl Permit {
+    /// It is so much, whatever was expected.
+    pub fn resize(&mut self, bytes: usize) {
+        let bytes = to_signed(bytes as u64);
+        self.room.give_back(self.bytes - bytes);
+        self.bytes = bytes;
     }
+
+    /// A part of it, or all of it if that is less.
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = to_signed(bytes as u64).min(self.bytes);
+        self.bytes -= bytes;
+        Self { room: self.room.clone(), bytes }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.room.give_back(self.bytes);
+    }
+}
+
+fn to_signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -7,20 +7,18 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use forebay_api::{BoxError, Partition, Position, Resume, Source};
-use forebay_aws::Trouble;
-use forebay_leases::{Begin, LeasedShard, RowsAre, Shard as Listed, Shards};
+use forebay_aws::{Patience, Trouble};
+use forebay_leases::{Begin, LeasedShard, ListedShard, RowsAre, Shards};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
-use crate::aggregate::ALL_HASH_KEYS;
 use crate::api::{Described, open_at};
 use crate::consumer::Consumer;
 use crate::cut::Framing;
-use crate::patience::Patience;
 use crate::reading::Context;
-use crate::record::Shard;
+use crate::record::{ALL_HASH_KEYS, Shard};
 use crate::replay::Replay;
-use crate::source::{Everything, Way};
+use crate::source::{Everything, Way, registered};
 use crate::start::Start;
 use crate::stream::Stream;
 
@@ -105,13 +103,13 @@ impl Shared {
         }
     }
 
-    async fn listed(&self, member: &Member, start: Option<Start>) -> Result<Vec<Listed>, BoxError> {
+    async fn listed(&self, member: &Member, start: Option<Start>) -> Result<Vec<ListedShard>, BoxError> {
         let only = start.and_then(open_at);
         let found = self.context.api.all_shards(&member.stream, only.as_ref()).await.map_err(Trouble::into_error)?;
         if start.is_none() {
             *lock(&member.closed) = found.iter().filter(|it| !it.is_open).map(|it| it.id.clone()).collect();
         }
-        let listed = found.into_iter().map(|it| Listed {
+        let listed = found.into_iter().map(|it| ListedShard {
             id: it.id,
             parents: it.parents.into_iter().collect(),
             hash_keys: it.hash_keys,
@@ -142,7 +140,7 @@ impl Shards for Shared {
         lock(&self.members).keys().cloned().collect()
     }
 
-    async fn list(&self, stream: Option<&str>) -> Result<Vec<Listed>, BoxError> {
+    async fn list(&self, stream: Option<&str>) -> Result<Vec<ListedShard>, BoxError> {
         self.listed(&*self.member(stream)?, None).await
     }
 
@@ -196,8 +194,8 @@ impl Shards for Shared {
                 let after = after.remove(&shard.partition).unwrap_or(Position::Start);
                 let (api, stream, way) = (context.api.clone(), (*member.stream).clone(), self.way.clone());
                 let consumer = async move {
-                    let opened = async move { Consumer::open(api, stream, &way, true).await.map(Arc::new) };
-                    member.consumer.get_or_init(|| opened).await.clone()
+                    let consumer = Consumer::new(api, stream, &way, None);
+                    member.consumer.get_or_init(|| registered(consumer)).await.clone()
                 };
                 Ok(Box::new(Everything::of_shard(context, shard, consumer, first, after)))
             }

@@ -1,12 +1,11 @@
 //! Where a stream is begun, and how a position says from where on to read.
 //!
-//! A position in a shard is `sequence:row`: a row of a record, counted from 1. Two more are made up here:
+//! A position in a shard is `sequence:row`: a row of a record, counted from 1. Two kinds are made up:
 //!
-//! - `sequence:0` is before the first row of a record. A shard whose first record is known is begun there, so that what is
+//! - [`Position::before`] the first row of a record. A shard whose first record is known is begun there, so that what is
 //!   read again after a crash begins with the same record even if older ones have expired since.
-//! - `0:milliseconds` is a point in time, before every record, since no sequence number is 0. It makes durable where a
-//!   shard was begun of which no record has come yet: a shard that was begun at `latest` yesterday does not begin at
-//!   today's latest record after a restart.
+//! - [`Position::time`]. It makes durable where a shard was begun of which no record has come yet: a shard that was begun
+//!   at `latest` yesterday does not begin at today's latest record after a restart.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -55,7 +54,7 @@ impl Start {
     pub fn position(self, now: SystemTime) -> Option<Position> {
         match self {
             Self::TrimHorizon | Self::At(_) => None,
-            Self::Latest => Some(time(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)),
+            Self::Latest => Some(Position::time(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)),
         }
     }
 
@@ -66,18 +65,6 @@ impl Start {
             Self::At(millis) => Place::Time(millis),
         }
     }
-}
-
-/// The sequence number of no record.
-const BEFORE_ALL: &str = "0";
-
-fn time(millis: u64) -> Position {
-    Position::sequence(BEFORE_ALL, millis).expect("0 is a number")
-}
-
-/// Before the first row of a record.
-pub fn before(sequence: &Sequence) -> Position {
-    Position::At { sequence: sequence.clone(), row: 0 }
 }
 
 /// From where on to ask for records.
@@ -94,19 +81,11 @@ pub enum Place {
 impl Place {
     /// What to ask for to get the rows after a position; `None`: there are none.
     pub fn after(position: &Position, start: Start) -> Option<Self> {
-        match position {
-            Position::Start => Some(start.place()),
-            Position::At { sequence, row } if sequence.as_str() == BEFORE_ALL => Some(Self::Time(*row)),
-            Position::At { sequence, .. } => Some(Self::Record(sequence.clone())),
-            Position::End => None,
-        }
-    }
-
-    /// Whether the stretch from here to `position` was made up, and holds no row.
-    pub fn is_just_before(position: &Position) -> bool {
-        match position {
-            Position::At { sequence, row } => *row == 0 || sequence.as_str() == BEFORE_ALL,
-            Position::Start | Position::End => false,
+        match (position, position.as_time()) {
+            (Position::Start, _) => Some(start.place()),
+            (_, Some(millis)) => Some(Self::Time(millis)),
+            (Position::At { sequence, .. }, None) => Some(Self::Record(sequence.clone())),
+            (Position::End, None) => None,
         }
     }
 }

@@ -39,7 +39,12 @@ impl Stream {
 
     /// The shard that is called so, if it is one of this stream.
     pub fn shard<'a>(&self, partition: &'a Partition) -> Option<&'a str> {
-        partition.as_str().strip_prefix(&self.name)?.strip_prefix('/')
+        partition.as_str().strip_prefix(&self.name)?.strip_prefix('/').filter(|it| !it.contains('/'))
+    }
+
+    /// Under this name it is noted which consumer is ours. No shard is called so.
+    pub fn consumer_partition(&self, consumer: &str) -> Partition {
+        Partition::new(format!("{}/consumer/{consumer}", self.name))
     }
 }
 

@@ -17,6 +17,7 @@ mod aggregates;
 mod cutting;
 mod deciding;
 mod file;
+mod lifting;
 mod pushed;
 mod remote;
 mod shared;

@@ -1,20 +1,20 @@
 //! Finds the shards of a stream, and reads each of them when its time has come.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use forebay_api::Position;
+use forebay_aws::{Patience, Reason};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::api::{Api, NOT_FOUND};
+use crate::api::Api;
 use crate::consumer::Consumer;
-use crate::durable::{Durable, Settling};
+use crate::durable::Durable;
 use crate::family::Family;
-use crate::patience::Patience;
-use crate::reading::{Context, Given, Outcome, Outlet, Reading, Unwanted};
+use crate::reading::{Context, HeldRead, Outcome, Outlet, Reading, Unwanted};
 use crate::record::{Found, Shard};
 use crate::stream::Stream;
 
@@ -34,10 +34,11 @@ enum Listed {
 
 /// When to list.
 #[derive(Default)]
-struct Haste {
+struct ListTimer {
+    /// At once.
     now: Notify,
     /// So often again soon.
-    times: AtomicU32,
+    soon: AtomicU32,
 }
 
 /// A stream that is read.
@@ -47,8 +48,8 @@ pub struct Watch {
     family: Family,
     consumer: Option<Arc<Consumer>>,
     durable: Durable,
-    /// Shards that are not read before it is durable where they were begun.
-    settling: BTreeMap<String, Settling>,
+    /// Places where shards are begun that are not durable yet. Nothing is read before all of them are.
+    settling: JoinSet<()>,
     to: Outlet,
 }
 
@@ -62,31 +63,34 @@ impl Watch {
         durable: Durable,
         to: Outlet,
     ) -> Self {
-        Self { context, stream, family, consumer, durable, settling: BTreeMap::new(), to }
+        Self { context, stream, family, consumer, durable, settling: JoinSet::new(), to }
     }
 
     /// Reads until there is nothing more, or nobody wants it any more.
     pub async fn run(mut self) {
-        let haste = Haste::default();
+        let timer = ListTimer::default();
         let (found, mut listed) = mpsc::channel(1);
         let (api, stream) = (self.context.api.clone(), self.stream.clone());
-        let listing = list(&api, &stream, found, &haste);
+        let listing = list(&api, &stream, found, &timer);
         tokio::pin!(listing);
         let mut readings = JoinSet::new();
         loop {
-            self.begin(&mut readings);
-            if self.context.ends && self.family.is_through() {
-                return;
+            if self.settling.is_empty() {
+                self.begin(&mut readings);
+                if self.context.ends && self.family.is_through() {
+                    return;
+                }
             }
             tokio::select! {
                 // It has no end.
                 () = &mut listing => {}
+                Some(_) = self.settling.join_next(), if !self.settling.is_empty() => {}
                 Some(listed) = listed.recv() => {
                     if self.learn(listed).await.is_err() {
                         return;
                     }
-                    if !self.family.lacks_children() {
-                        haste.times.store(0, Ordering::Relaxed);
+                    if !self.family.lacks_shards() {
+                        timer.soon.store(0, Ordering::Relaxed);
                     }
                 }
                 Some(read) = readings.join_next(), if !readings.is_empty() => match read {
@@ -94,9 +98,9 @@ impl Watch {
                     Ok((shard, Outcome::CaughtUp)) => self.family.caught_up(&shard),
                     Ok((shard, Outcome::Ended(children))) => {
                         self.family.ended(&shard, children);
-                        if self.family.lacks_children() {
-                            haste.times.store(HURRIED_TIMES, Ordering::Relaxed);
-                            haste.now.notify_one();
+                        if self.family.lacks_shards() {
+                            timer.soon.store(HURRIED_TIMES, Ordering::Relaxed);
+                            timer.now.notify_one();
                         }
                     }
                     Err(panicked) => {
@@ -117,13 +121,7 @@ impl Watch {
             tracing::debug!(shard = %self.stream.partition(&id), after = %begun.from, "begins to read");
             let shard = Arc::new(Shard::new(self.stream.clone(), id.clone(), hash_keys, !is_open));
             let reading = Reading::new(self.context.clone(), shard, self.consumer.clone(), begun.from, self.to.clone());
-            let settling = self.settling.remove(&id);
-            readings.spawn(async move {
-                if let Some(settling) = settling {
-                    settling.wait().await;
-                }
-                (id, reading.run().await)
-            });
+            readings.spawn(async move { (id, reading.run().await) });
         }
     }
 
@@ -145,15 +143,15 @@ impl Watch {
         for (shard, position) in self.family.listed(&names) {
             let partition = self.stream.partition(&shard);
             let read = self.context.cutter.empty(&partition, &Position::Start, position);
-            self.settling.insert(shard, self.durable.expect(partition));
-            self.to.send(Ok(Given { read, _room: None })).await.map_err(|_| Unwanted)?;
+            self.settling.spawn(self.durable.expect(partition).wait());
+            self.to.send(Ok(HeldRead { read, _permit: None })).await.map_err(|_| Unwanted)?;
         }
         Ok(())
     }
 }
 
 /// Lists the shards of a stream again and again. What a page has is of use even if the next one cannot be had.
-async fn list(api: &Api, stream: &Stream, to: mpsc::Sender<Listed>, haste: &Haste) {
+async fn list(api: &Api, stream: &Stream, to: mpsc::Sender<Listed>, timer: &ListTimer) {
     let mut patience = Patience::new(stream.name());
     loop {
         let mut names = BTreeSet::new();
@@ -173,7 +171,7 @@ async fn list(api: &Api, stream: &Stream, to: mpsc::Sender<Listed>, haste: &Hast
                 }
                 Err(trouble) => {
                     // A page that expires, or a stream that was made anew: from the beginning.
-                    if trouble.code().is_some_and(|it| it == "ExpiredNextTokenException" || it == NOT_FOUND) {
+                    if matches!(trouble.reason(), Some(Reason::Expired | Reason::NotFound)) {
                         token = None;
                         names.clear();
                     }
@@ -182,9 +180,9 @@ async fn list(api: &Api, stream: &Stream, to: mpsc::Sender<Listed>, haste: &Hast
             }
         }
         let _ = to.send(Listed::All(names)).await;
-        let is_hurried = haste.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1)).is_ok();
+        let is_hurried = timer.soon.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1)).is_ok();
         let every = if is_hurried { HURRIED_EVERY } else { LISTED_EVERY };
         // An elapsed time is as good a reason.
-        let _ = tokio::time::timeout(every.mul_f64(0.75 + 0.5 * patience.fraction()), haste.now.notified()).await;
+        let _ = tokio::time::timeout(every.mul_f64(0.75 + 0.5 * patience.fraction()), timer.now.notified()).await;
     }
 }

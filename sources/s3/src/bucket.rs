@@ -10,14 +10,14 @@ use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::types::Object as Listed;
 use bytes::{Bytes, BytesMut};
 use forebay_api::{BoxError, Partition};
-use forebay_aws::{Trouble, broken, trouble};
+use forebay_aws::{Patience, Trouble, broken, trouble};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::Begun;
 use crate::keys::KeyPattern;
 use crate::object::{Content, Id, Object};
-use crate::store::{self, AheadMax, Body, Finding, Found, GaveUp, Look, Met, Opening, Patience, Store};
+use crate::store::{self, AheadMax, Body, Finding, Found, GaveUp, Look, Met, Opening, Store};
 
 /// So many objects are fetched before their turn: a bucket of tiny ones is read at the speed of the network, not of
 /// its latency.

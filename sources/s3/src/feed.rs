@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_api::BoxError;
-use forebay_aws::Trouble;
+use forebay_aws::{Patience, Trouble};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::letter::Letter;
 use crate::queue::MessageId;
-use crate::store::{Found, Look, Patience, Store};
+use crate::store::{Found, Look, Store};
 
 /// So much may have been found that nobody has taken yet.
 pub const FED_MAX: usize = 256;

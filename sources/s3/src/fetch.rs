@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use forebay_api::{BoxError, Position};
-use forebay_aws::Trouble;
+use forebay_aws::{Patience, Trouble};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::books::{Admission, Books};
 use crate::object::{Begin, Id};
 use crate::queue::MessageId;
-use crate::store::{AheadMax, Body, Finding, Found, GaveUp, Opening, Patience, Store};
+use crate::store::{AheadMax, Body, Finding, Found, GaveUp, Opening, Store};
 
 /// What came of a key, and of objects that it stood for a moment ago.
 pub struct Outcome {

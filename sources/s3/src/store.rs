@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_api::{BoxError, Partition};
-use forebay_aws::{Trouble, backoff};
+use forebay_aws::Trouble;
 use forebay_codec::ReadAt;
 
 use crate::object::{Content, Id, Object};
@@ -234,33 +233,3 @@ impl Met {
 
 /// Objects up to this size are held in memory as a whole, larger ones in parts.
 pub const WHOLE_BYTES_MAX: u64 = 8 << 20;
-
-/// Waits between tries, longer each time.
-#[derive(Debug)]
-pub struct Patience {
-    attempt: u32,
-    seed: u64,
-}
-
-impl Patience {
-    /// For something that is named so.
-    pub fn new(of: &str) -> Self {
-        Self { attempt: 0, seed: xxhash_rust::xxh3::xxh3_64(of.as_bytes()) }
-    }
-
-    /// Says what has failed and how long it waits, and waits.
-    pub async fn wait(&mut self, trouble: &Trouble) {
-        let wait = backoff(self.attempt, self.seed).max(Duration::from_millis(1));
-        self.attempt = self.attempt.saturating_add(1);
-        match trouble {
-            Trouble::Retry(error) => tracing::warn!(?wait, "{error}: it is tried again"),
-            error => tracing::warn!(?wait, "{error}: this needs somebody's help; it is tried again until then"),
-        }
-        tokio::time::sleep(wait).await;
-    }
-
-    /// It goes on: the next wait is a short one.
-    pub fn reset(&mut self) {
-        self.attempt = 0;
-    }
-}

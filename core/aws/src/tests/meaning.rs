@@ -33,6 +33,41 @@ fn answer(line: &str) -> Failure {
     SdkError::service_error(GetObjectError::generic(metadata.build()), raw)
 }
 
+/// Scenario: codes that components act upon, with and without the ending that some services add, and others.
+/// Guarantees: each is about what its service says it is; of all others nothing is claimed.
+#[test]
+fn what_an_error_is_about() {
+    let codes = [
+        "ProvisionedThroughputExceededException",
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "ResourceNotFoundException",
+        "ResourceInUseException",
+        "InvalidArgumentException",
+        "ExpiredIteratorException",
+        "ExpiredNextTokenException",
+        "ConditionalCheckFailedException",
+        "ConditionalCheckFailed",
+        "AccessDenied",
+        "-",
+    ];
+    let about = |code: &&str| format!("{code}: {:?}", trouble("reading", answer(&format!("400 {code}"))).reason());
+    expect![[r#"
+        ProvisionedThroughputExceededException: Some(Throttled)
+        KMSThrottlingException: Some(Throttled)
+        LimitExceededException: Some(TooMany)
+        ResourceNotFoundException: Some(NotFound)
+        ResourceInUseException: Some(InUse)
+        InvalidArgumentException: Some(Invalid)
+        ExpiredIteratorException: Some(Expired)
+        ExpiredNextTokenException: Some(Expired)
+        ConditionalCheckFailedException: Some(Condition)
+        ConditionalCheckFailed: Some(Condition)
+        AccessDenied: None
+        -: None"#]]
+    .assert_eq(&codes.iter().map(about).collect::<Vec<_>>().join("\n"));
+}
+
 fn check(answers: &str, expected: Expect) {
     let mut said = String::new();
     for line in answers.lines().map(str::trim).filter(|it| !it.is_empty()) {

@@ -55,7 +55,7 @@ impl SourceConfig for Lines {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        self.listen.iter().map(|it| Resource::Port(it.clone())).collect()
+        self.listen.iter().filter_map(|it| it.parse().ok()).map(Resource::Port).collect()
     }
 
     async fn open(&self, _resume: Resume) -> Result<Box<dyn Source>, BoxError> {

@@ -371,7 +371,7 @@ inputs = ['a', 'a.refused']
     );
 }
 
-/// Scenario: components that share a port or a directory, under several spellings of its path.
+/// Scenario: components that share a port, of one address and of all, or a directory, under several spellings of its path.
 /// Guarantees: the later one is reported, and names the earlier one.
 #[test]
 fn shared_resources() {
@@ -386,7 +386,7 @@ listen = '127.0.0.1:80'
 [sources.b]
 type = 'lines'
 path = 'b'
-listen = '127.0.0.1:80'
+listen = '0.0.0.0:80'
 [sinks.one]
 type = 'store'
 inputs = ['a', 'b']
@@ -409,11 +409,11 @@ path = './.forebay/pipeline'
               |
               = help: give `dead_letters` another one
 
-            error: port `127.0.0.1:80` is used by source `a` already
+            error: port `0.0.0.0:80` is used by source `a` already
               --> pipeline.toml:10:10
                |
-            10 | listen = '127.0.0.1:80'
-               |          ^^^^^^^^^^^^^^
+            10 | listen = '0.0.0.0:80'
+               |          ^^^^^^^^^^^^
                |
                = help: give source `b` another one
 

@@ -282,3 +282,62 @@ prod = 5
         "#]],
     );
 }
+
+/// Scenario: dead letters at places that are none, in a queue that is none, with an account that is none.
+/// Guarantees: each is marked at the key that is wrong, not at the path.
+#[test]
+fn dead_letters_nowhere() {
+    let with = |keys: &str| with("").replace("dead_letters.path = './refused'", keys);
+    for (keys, expected) in [
+        (
+            "dead_letters.path = 'gs://logs/refused'",
+            expect![[r#"
+            error: `dead_letters`: `gs://` is no place for files: directories and `s3://` are
+             --> pipeline.toml:1:21
+              |
+            1 | dead_letters.path = 'gs://logs/refused'
+              |                     ^^^^^^^^^^^^^^^^^^^
+              |
+              = help: write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix"
+        "#]],
+        ),
+        (
+            "dead_letters.path = 'file:///var/refused'",
+            expect![[r#"
+            error: `dead_letters`: `file:///var/refused` is a URL, and a directory is written as a path
+             --> pipeline.toml:1:21
+              |
+            1 | dead_letters.path = 'file:///var/refused'
+              |                     ^^^^^^^^^^^^^^^^^^^^^
+              |
+              = help: write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix"
+        "#]],
+        ),
+        (
+            "dead_letters = { path = './refused', queue = 'refused' }",
+            expect![[r#"
+            error: `dead_letters`: `refused` is no URL of a queue
+             --> pipeline.toml:1:46
+              |
+            1 | dead_letters = { path = './refused', queue = 'refused' }
+              |                                              ^^^^^^^^^
+              |
+              = help: `aws sqs get-queue-url --queue-name …` tells it
+        "#]],
+        ),
+        (
+            "dead_letters = { path = './refused', aws = { endpoint = 'localhost' } }",
+            expect![[r#"
+            error: `dead_letters`: `endpoint` is not the URL of a server: it has no `http://` or `https://`
+             --> pipeline.toml:1:57
+              |
+            1 | dead_letters = { path = './refused', aws = { endpoint = 'localhost' } }
+              |                                                         ^^^^^^^^^^^
+              |
+              = help: write scheme, host and port, such as "http://127.0.0.1:9000"
+        "#]],
+        ),
+    ] {
+        check(&with(keys), expected);
+    }
+}

@@ -93,6 +93,7 @@ async fn a_dead_server_holds_the_source_back() {
             config: Arc::new(Endless { given: given.clone() }),
             schema: schema(),
             on_refused: OnRefused::Stop,
+            fingerprint: String::new(),
         }],
         transforms: vec![],
         sinks: vec![PlannedSink {

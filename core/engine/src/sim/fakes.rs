@@ -1,6 +1,7 @@
 //! Components and a store that live in a [`World`] and suffer from its [`Chaos`].
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -199,15 +200,19 @@ impl Settler for FakeSettler {
 
 pub struct FakeTransformConfig {
     pub transform: usize,
+    pub edition: u64,
 }
 
 impl TransformConfig for FakeTransformConfig {
     fn build(&self) -> Result<Box<dyn Transform>, BoxError> {
-        Ok(Box::new(FakeTransform(self.transform)))
+        Ok(Box::new(FakeTransform { transform: self.transform, edition: self.edition }))
     }
 }
 
-struct FakeTransform(usize);
+struct FakeTransform {
+    transform: usize,
+    edition: u64,
+}
 
 impl Transform for FakeTransform {
     fn plan(&mut self, input: &SchemaRef) -> Result<SchemaRef, BoxError> {
@@ -216,8 +221,8 @@ impl Transform for FakeTransform {
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {
         let ids = rows.column(0).as_primitive::<Int64Type>().values();
-        let refused = |it: &i64| refused_by_transform(self.0, *it);
-        let kept = |it: &i64| !refused(it) && !filtered_by_transform(self.0, *it);
+        let refused = |it: &i64| refused_by_transform(self.edition, self.transform, *it);
+        let kept = |it: &i64| !refused(it) && !filtered_by_transform(self.transform, *it);
         for (row, _) in ids.iter().enumerate().filter(|(_, it)| refused(it)) {
             out.refuse(row, "fate");
         }
@@ -289,6 +294,11 @@ impl Sink for FakeSink {
         self.mishap().await?;
         let draft = FakeDraft { sink: self.clone(), id: id.clone(), rows: Vec::new(), staged: 0, refused: Vec::new() };
         Ok(Box::new(draft))
+    }
+
+    async fn begin_again(&self, id: &DeliveryId, intended: Option<SystemTime>) -> Result<Box<dyn Draft>, SinkError> {
+        assert!(intended.is_some(), "nobody says when delivery {id} was intended");
+        self.begin(id).await
     }
 }
 

@@ -30,7 +30,7 @@ use self::fakes::{FakeLetters, SimStore};
 use self::scenario::Scenario;
 use self::world::World;
 use crate::rules::Rules;
-use crate::{Counters, Ending, Options, run_by, tasks};
+use crate::{Counters, Ending, Options, pipeline, tasks};
 
 /// How many seeds the normal suite runs.
 const SEEDS: u64 = 2_000;
@@ -86,9 +86,9 @@ fn live(
         tokio::select! {
             biased;
             () = chaos.crashed() => Ok(Life::Crashed),
-            ran = tasks::observed(run_by(&plan, options, rules)) => Ok(match ran {
+            ran = tasks::observed(pipeline::run(&plan, options, rules)) => Ok(match ran {
                 Ok(ending) => Life::Ended(ending),
-                Err(error) => Life::Failed(crate::causes(&error)),
+                Err(error) => Life::Failed(forebay_api::causes(&error)),
             }),
             () = stopper => Err("unreachable".into()),
             () = tokio::time::sleep(STUCK_AFTER) => Err("the engine is stuck".to_owned()),

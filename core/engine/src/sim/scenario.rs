@@ -16,6 +16,8 @@ pub struct Scenario {
     pub sources: Vec<SourceShape>,
     /// Each reads the one before it, the first one all sources.
     pub transforms: usize,
+    /// Which rows the transforms refuse: another number, other rows.
+    pub edition: u64,
     pub sinks: Vec<SinkShape>,
     pub drain_max: Age,
     pub lives: Vec<LifeShape>,
@@ -88,8 +90,8 @@ fn lot(id: i64, salt: u64) -> u64 {
 }
 
 /// Whether transform `transform` refuses the row.
-pub fn refused_by_transform(transform: usize, id: i64) -> bool {
-    lot(id, 100 + transform as u64).is_multiple_of(13)
+pub fn refused_by_transform(edition: u64, transform: usize, id: i64) -> bool {
+    lot(id, 100 + transform as u64 + 10 * edition).is_multiple_of(13)
 }
 
 /// Whether transform `transform` filters the row out. Transform 0 filters in long stretches, so that spans without
@@ -178,7 +180,7 @@ impl Scenario {
         // In the last one things still go wrong, but nothing that ends a run.
         let last = Faults { stop: 0, panic: 0, ..faults(&mut random) };
         lives.push(LifeShape { crash_after: None, stop_after: None, workers: 2, faults: last });
-        Self { sources, transforms, sinks, drain_max: Age::seconds(random.below(20)), lives }
+        Self { sources, transforms, edition: 0, sinks, drain_max: Age::seconds(random.below(20)), lives }
     }
 
     /// One source, one transform, a once-per-id sink of each kind.
@@ -195,6 +197,7 @@ impl Scenario {
         Self {
             sources: vec![SourceShape { partitions: vec![25, 11], sequences: true, refuses: true }],
             transforms: 1,
+            edition: 0,
             sinks: vec![sink(true), sink(false)],
             drain_max: Age::seconds(10),
             lives: Vec::new(),
@@ -215,7 +218,7 @@ impl Scenario {
 
     /// Whether a row leaves node `node` (0: its source, n: transform n - 1).
     fn sent_by(&self, node: usize, source: usize, id: i64) -> bool {
-        let through = |it: usize| !refused_by_transform(it, id) && !filtered_by_transform(it, id);
+        let through = |it: usize| !refused_by_transform(self.edition, it, id) && !filtered_by_transform(it, id);
         self.sources[source].fate(id) == Fate::Row && (0..node).all(through)
     }
 
@@ -223,7 +226,7 @@ impl Scenario {
     pub fn refused_at(&self, node: usize, source: usize, id: i64) -> bool {
         match node.checked_sub(1) {
             None => self.sources[source].fate(id) == Fate::RefusedBySource,
-            Some(transform) => self.sent_by(transform, source, id) && refused_by_transform(transform, id),
+            Some(transform) => self.sent_by(transform, source, id) && refused_by_transform(self.edition, transform, id),
         }
     }
 
@@ -242,6 +245,7 @@ impl Scenario {
             config: Arc::new(FakeSourceConfig { world: world.clone(), chaos: chaos.clone(), source }),
             schema: rows.clone(),
             on_refused: OnRefused::DeadLetters,
+            fingerprint: "sim".into(),
         });
         let transforms = (0..self.transforms).map(|transform| PlannedTransform {
             name: transform_name(transform),
@@ -250,10 +254,11 @@ impl Scenario {
                 Some(before) => vec![from(transform_name(before), Port::Rows)],
                 None => all_sources(Port::Rows),
             },
-            config: Arc::new(FakeTransformConfig { transform }),
+            config: Arc::new(FakeTransformConfig { transform, edition: self.edition }),
             input: rows.clone(),
             output: rows.clone(),
             on_refused: OnRefused::DeadLetters,
+            fingerprint: format!("sim {}", self.edition),
         });
         let sinks = self.sinks.iter().enumerate().map(|(sink, shape)| {
             let port = if shape.reads_refused { Port::Refused } else { Port::Rows };
@@ -270,7 +275,10 @@ impl Scenario {
                 retry: Retry { wait_min: Age::millis(100), wait_max: Age::seconds(5), ..Retry::default() },
                 in_flight_max: shape.in_flight_max,
                 on_refused: OnRefused::DeadLetters,
-                fingerprint: "sim".into(),
+                fingerprint: match shape.reads {
+                    Some(_) => format!("sim {}", self.edition),
+                    None => "sim".into(),
+                },
             }
         });
         Plan {

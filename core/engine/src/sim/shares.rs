@@ -10,22 +10,26 @@ use async_trait::async_trait;
 use forebay_api::{
     BoxError, Claim, ClaimError, Claims, Deliver, Kept, Partition, Position, Resume, Source, SourceConfig,
 };
+use forebay_state::{Change, MemoryStore, Snapshot, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::chaos::{Chaos, Faults, Random, mix};
-use super::fakes::{FakeLetters, FakeSourceConfig, STOP, SimStore};
+use super::fakes::{FakeLetters, FakeSourceConfig, STOP};
 use super::scenario::{Scenario, partition_name};
 use super::world::World;
 use super::{STUCK_AFTER, asked};
 use crate::rules::Rules;
-use crate::{Counters, Ending, Options, RunError, run_by};
+use crate::{Counters, Ending, Options, RunError, pipeline};
 
 /// How many seeds the normal suite runs.
 const SEEDS: u64 = 500;
 
 /// How often a process is started again, at most.
 const LIVES: u64 = 4;
+
+/// What a process may hold for a sink: what one part alone may, or hardly anything.
+const BUDGETS: [fn(u64) -> u64; 4] = [|it| it, |_| 1, |_| 2 << 10, |_| 4 << 10];
 
 /// Who has which partition. It outlives the processes.
 struct Register {
@@ -57,6 +61,14 @@ impl Register {
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<Partition, Row>> {
         self.rows.lock().unwrap()
+    }
+
+    /// Waits until something is kept of each partition.
+    async fn all_kept(&self) {
+        let mut changed = self.changed.subscribe();
+        while self.rows().values().any(|it| it.kept.state.is_none()) {
+            changed.changed().await.expect("the register stays");
+        }
     }
 
     /// Takes away all that a process has: it has crashed, and its claims run out.
@@ -105,8 +117,12 @@ impl SourceConfig for Shared {
         self.source.schema()
     }
 
-    async fn open(&self, _resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        Err("only claims open it".into())
+    async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
+        match resume {
+            // What was left open by the process when it was alone.
+            Resume::Replay(_) => self.source.open(resume).await,
+            Resume::After(_) => Err("only claims open it".into()),
+        }
     }
 
     fn is_shared(&self) -> bool {
@@ -229,10 +245,40 @@ impl Claim for SimClaim {
     }
 }
 
-/// One process: it is started again when it crashes, gives up or is stopped, until everything is done.
-async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed: u64) -> Result<(), String> {
+/// The state of one process. It outlives it.
+struct ProcessStore {
+    memory: Arc<MemoryStore>,
+    chaos: Arc<Chaos>,
+}
+
+#[async_trait]
+impl Store for ProcessStore {
+    async fn load(&self) -> Result<Snapshot, StoreError> {
+        self.chaos.point().await;
+        self.memory.load().await
+    }
+
+    async fn apply(&self, change: Change) -> Result<(), StoreError> {
+        self.chaos.point().await;
+        let applied = self.memory.apply(change).await;
+        self.chaos.point().await;
+        applied
+    }
+}
+
+/// One process: it is started again when it crashes, gives up or is stopped, until everything is done. In its first
+/// lives it may be `alone`, and knows nothing of others.
+async fn process(
+    world: &Arc<World>,
+    register: &Arc<Register>,
+    number: u64,
+    seed: u64,
+    alone: u64,
+) -> Result<(), String> {
+    let memory = Arc::new(MemoryStore::default());
     for life in 0.. {
         let mut random = Random::new(mix(seed ^ (number << 20) ^ (life << 24)));
+        let is_alone = life < alone;
         let is_last = life == LIVES;
         let faults = Faults {
             slow: random.below(20),
@@ -245,7 +291,9 @@ async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed
         let process = number * 100 + life;
         let mut plan = world.scenario.plan(world, &chaos);
         let source = Arc::new(FakeSourceConfig { world: world.clone(), chaos: chaos.clone(), source: 0 });
-        plan.sources[0].config = Arc::new(Shared { source, register: register.clone(), process });
+        if !is_alone {
+            plan.sources[0].config = Arc::new(Shared { source, register: register.clone(), process });
+        }
         let stop = CancellationToken::new();
         if !is_last && random.chance(30) {
             let (stop, after) = (stop.clone(), Duration::from_millis(random.below(60_000)));
@@ -256,7 +304,7 @@ async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed
         }
         let letters: Arc<dyn Deliver> = Arc::new(FakeLetters { world: world.clone(), chaos: chaos.clone() });
         let options = Options {
-            store: Arc::new(SimStore { world: world.clone(), chaos: chaos.clone() }),
+            store: Arc::new(ProcessStore { memory: memory.clone(), chaos: chaos.clone() }),
             letters: Some(letters),
             stop: stop.clone(),
             counters: Arc::new(Counters::new(&plan)),
@@ -264,13 +312,15 @@ async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed
             jitter_seed: 0,
             abandon_pending: false,
         };
+        let rules = Rules { budget: BUDGETS[random.below(4) as usize], ..Rules::default() };
         let ran = tokio::select! {
             biased;
             () = chaos.crashed() => None,
-            ran = run_by(&plan, options, Rules::default()) => Some(ran),
+            ran = pipeline::run(&plan, options, rules) => Some(ran),
         };
         match ran {
-            Some(Ok(Ending::InputEnded)) => return Ok(()),
+            Some(Ok(Ending::InputEnded)) if !is_alone => return Ok(()),
+            Some(Ok(Ending::InputEnded)) => {}
             Some(Ok(_)) if stop.is_cancelled() => {}
             Some(Err(error)) if faults.stop > 0 && why(&error).ends_with(STOP) => {}
             Some(other) => return Err(format!("process {number}, life {life}: {other:?}")),
@@ -284,7 +334,7 @@ async fn process(world: &Arc<World>, register: &Arc<Register>, number: u64, seed
 }
 
 fn why(error: &RunError) -> String {
-    crate::causes(error)
+    forebay_api::causes(error)
 }
 
 /// Lives through one seed.
@@ -304,9 +354,18 @@ async fn live_through(seed: u64) -> Result<(), String> {
         }
         std::future::pending::<()>().await;
     };
+    // In some seeds the first process has read everything alone for a while. The others come when it has handed over
+    // what it knows.
+    let mut random = Random::new(mix(seed ^ (9 << 32)));
+    let alone = if random.chance(30) { 1 + random.below(LIVES - 1) } else { 0 };
     let processes = async {
-        let of = |number| process(&world, &register, number, seed);
-        tokio::try_join!(of(1), of(2), of(3))
+        let other = async |number| {
+            if alone > 0 {
+                register.all_kept().await;
+            }
+            process(&world, &register, number, seed, 0).await
+        };
+        tokio::try_join!(process(&world, &register, 1, seed, alone), other(2), other(3))
     };
     tokio::select! {
         biased;
@@ -323,7 +382,8 @@ async fn live_through(seed: u64) -> Result<(), String> {
 
 /// Scenario: three processes share the partitions of one source, in some hundred pipelines; partitions are asked for and
 /// taken away at random, processes crash, give up, are stopped and start again; one that has lost a partition goes on
-/// for up to forty seconds as if it had it.
+/// for up to forty seconds as if it had it. In some of them one of the processes has read the source alone before, and
+/// may have crashed then.
 /// Guarantees: once-per-id sinks show every row exactly once, others at least once; refused rows are in the dead letters
 /// once; what is kept with a partition never passes a row that is not safe; all partitions are finished; nothing is stuck.
 #[test]

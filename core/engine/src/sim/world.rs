@@ -1,14 +1,12 @@
 //! What outlives a crash, and the oracle that judges it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use forebay_api::{DeliveryId, Partition, Position, Promise};
 use forebay_state::{Change, Snapshot, StoreError};
 
-use super::scenario::{
-    Fate, Scenario, partition_name, refused_by_sink, row_id, sink_name, source_name, transform_name,
-};
+use super::scenario::{Fate, Scenario, partition_name, row_id, sink_name, source_name, transform_name};
 use crate::pipeline::letters_name;
 
 /// A sink writes so many rows at a time; what it shows is known by delivery and chunk. So it notices when the same
@@ -17,6 +15,8 @@ pub const CHUNK_ROWS: usize = 3;
 
 pub struct World {
     pub scenario: Scenario,
+    /// What it was before the file was changed in the middle of things: each row may have gone either way, but one.
+    former: Option<Scenario>,
     inner: Mutex<Inner>,
 }
 
@@ -35,12 +35,17 @@ struct Inner {
 
 impl World {
     pub fn new(scenario: Scenario) -> Self {
-        Self { scenario, inner: Mutex::default() }
+        Self { scenario, former: None, inner: Mutex::default() }
     }
 
     /// The same world after the file was changed.
     pub fn under(&self, scenario: Scenario) -> Self {
-        Self { scenario, inner: Mutex::new(self.inner.lock().unwrap().clone()) }
+        Self { scenario, former: None, inner: Mutex::new(self.inner.lock().unwrap().clone()) }
+    }
+
+    /// The same world after the file was changed before its end.
+    pub fn edited(&self, scenario: Scenario) -> Self {
+        Self { former: Some(self.scenario.clone()), ..self.under(scenario) }
     }
 
     /// Says what was broken on the way, if anything.
@@ -71,7 +76,7 @@ impl World {
     /// A source was told that everything up to `to` is safe everywhere.
     pub fn told(&self, source: usize, partition: &Partition, to: &Position) {
         let mut inner = self.inner.lock().unwrap();
-        let letters = (0..=self.scenario.transforms).map(|node| letters_name(&self.node_name(node, source)));
+        let letters = (0..=self.scenario.transforms).map(|node| letters_name(&node_name(node, source)));
         for sink in (0..self.scenario.sinks.len()).map(sink_name).chain(letters) {
             if let Some(what) = self.unsafe_row(&inner, &sink, &source_name(source), partition, to) {
                 inner.broken.get_or_insert(format!("the source was told {to} of {partition}, past {what}"));
@@ -123,39 +128,20 @@ impl World {
         };
         let number = (0..self.scenario.sinks.len()).find(|it| sink_name(*it) == sink);
         for id in rows.filter(|it| shape.fate(*it) != Fate::Hole) {
-            let safe = match number {
-                Some(sink) if self.scenario.shown_by(sink, source, id) => shows(inner, sink, id),
-                Some(sink) if self.scenario.reaches(sink, source, id) => lettered(&sink_name(sink), id),
+            let is_safe = |scenario: &Scenario| match number {
+                Some(sink) if scenario.shown_by(sink, source, id) => shows(inner, sink, id),
+                Some(sink) if scenario.reaches(sink, source, id) => lettered(&sink_name(sink), id),
                 Some(_) => true,
                 None => {
-                    let due = self.letters_due(source, id);
+                    let due = letters_due(scenario, source, id);
                     due.iter().all(|component| letters_name(component) != sink || lettered(component, id))
                 }
             };
-            if !safe {
+            if !is_safe(&self.scenario) && !self.former.as_ref().is_some_and(is_safe) {
                 return Some(format!("row {id}, which `{sink}` does not have"));
             }
         }
         None
-    }
-
-    /// The components, apart from sinks, that are to have written a letter about a row.
-    fn letters_due(&self, source: usize, id: i64) -> Vec<String> {
-        let name = |node: usize| self.node_name(node, source);
-        let nodes = 0..=self.scenario.transforms;
-        let due = |node: &usize| self.scenario.refused_at(*node, source, id) && self.scenario.letters_of(*node);
-        // A node that feeds nothing is not run.
-        nodes.filter(due).filter(|node| *node == 0 || self.is_fed(*node)).map(name).collect()
-    }
-
-    /// The name of node `node` (0: the source, n: transform n - 1).
-    fn node_name(&self, node: usize, source: usize) -> String {
-        node.checked_sub(1).map_or_else(|| source_name(source), transform_name)
-    }
-
-    /// Whether a node's rows or letters can reach any sink, the one for dead letters included.
-    fn is_fed(&self, node: usize) -> bool {
-        self.scenario.letters_of(node) || self.scenario.sinks.iter().any(|it| it.reads.is_some_and(|it| it + 1 >= node))
     }
 
     /// After the end of the input: everything is there, and nothing else.
@@ -167,16 +153,11 @@ impl World {
         for (source, shape) in self.scenario.sources.iter().enumerate() {
             for (partition, places) in shape.partitions.iter().enumerate() {
                 for id in (1..=*places).map(|it| row_id(source, partition, it)) {
-                    for component in self.letters_due(source, id) {
-                        expected_letters.insert((component, id), 1);
-                    }
-                    for sink in 0..self.scenario.sinks.len() {
-                        if self.scenario.shown_by(sink, source, id) {
-                            expected_rows.insert((sink, id), 1);
-                        } else if self.scenario.reaches(sink, source, id) && refused_by_sink(sink, id).is_some() {
-                            expected_letters.insert((sink_name(sink), id), 1);
-                        }
-                    }
+                    let went = |it: &&Scenario| places_due(it, source, id) == inner.places(id);
+                    let scenario = self.former.as_ref().filter(went).unwrap_or(&self.scenario);
+                    let (components, sinks) = places_due(scenario, source, id);
+                    expected_letters.extend(components.into_iter().map(|it| ((it, id), 1)));
+                    expected_rows.extend(sinks.into_iter().map(|it| ((it, id), 1)));
                 }
             }
         }
@@ -198,6 +179,44 @@ impl World {
         let open = inner.state.committed.iter().find(|(_, at)| **at != Position::End);
         open.map_or(Ok(()), |(key, at)| Err(format!("{key} stands at {at}, not at the end")))
     }
+}
+
+impl Inner {
+    /// Where a row is: the components that have written a letter about it, and the sinks that show it.
+    fn places(&self, id: i64) -> (BTreeSet<String>, BTreeSet<usize>) {
+        let letters = self.letters.values().flatten().filter(|it| it.1 == id).map(|it| it.0.clone());
+        let chunks = self.chunks.iter().filter(|it| it.1.contains(&id)).map(|((sink, ..), _)| *sink);
+        let shown = self.shown.keys().filter(|it| it.1 == id).map(|it| it.0);
+        (letters.collect(), chunks.chain(shown).collect())
+    }
+}
+
+/// Where a row is to be in the end: the components that write a letter about it, and the sinks that show it.
+fn places_due(scenario: &Scenario, source: usize, id: i64) -> (BTreeSet<String>, BTreeSet<usize>) {
+    let sinks = || (0..scenario.sinks.len()).filter(|it| scenario.reaches(*it, source, id));
+    let (shown, refused): (BTreeSet<usize>, BTreeSet<usize>) =
+        sinks().partition(|it| scenario.shown_by(*it, source, id));
+    let refused = refused.into_iter().map(sink_name);
+    (letters_due(scenario, source, id).into_iter().chain(refused).collect(), shown)
+}
+
+/// The components, apart from sinks, that are to have written a letter about a row.
+fn letters_due(scenario: &Scenario, source: usize, id: i64) -> Vec<String> {
+    let nodes = 0..=scenario.transforms;
+    let due = |node: &usize| scenario.refused_at(*node, source, id) && scenario.letters_of(*node);
+    // A node that feeds nothing is not run.
+    let due = nodes.filter(due).filter(|node| *node == 0 || is_fed(scenario, *node));
+    due.map(|node| node_name(node, source)).collect()
+}
+
+/// The name of node `node` (0: the source, n: transform n - 1).
+fn node_name(node: usize, source: usize) -> String {
+    node.checked_sub(1).map_or_else(|| source_name(source), transform_name)
+}
+
+/// Whether a node's rows or letters can reach any sink, the one for dead letters included.
+fn is_fed(scenario: &Scenario, node: usize) -> bool {
+    scenario.letters_of(node) || scenario.sinks.iter().any(|it| it.reads.is_some_and(|it| it + 1 >= node))
 }
 
 fn shows(inner: &Inner, sink: usize, id: i64) -> bool {

@@ -15,6 +15,7 @@ use forebay_api::{
 
 use crate::counters::Counters;
 use crate::flow::Flow;
+use crate::route::Route;
 
 /// Which columns each transform built, in the order of their work.
 type Built = Arc<Mutex<Vec<String>>>;
@@ -116,6 +117,7 @@ fn check(
             config: Arc::new(Nowhere),
             schema: numbers(&["one", "two"]),
             on_refused: OnRefused::Stop,
+            fingerprint: String::new(),
         }],
         transforms: transforms
             .iter()
@@ -134,6 +136,7 @@ fn check(
                 input: schema_of(from),
                 output: numbers(gives),
                 on_refused: OnRefused::Stop,
+                fingerprint: String::new(),
             })
             .collect(),
         sinks: sinks
@@ -156,7 +159,8 @@ fn check(
         drain_max: Age::seconds(1),
     };
     let counters = Arc::new(Counters::new(&plan));
-    let mut flow = Flow::new(&plan, &plan.sources[0], &Default::default(), counters).unwrap();
+    let route = Arc::new(Route::new(&plan, &plan.sources[0], &Default::default()));
+    let mut flow = Flow::new(&plan, route, counters).unwrap();
     let column = |number| Arc::new(Int64Array::from(vec![number])) as _;
     let rows = RecordBatch::try_new(numbers(&["one", "two"]), vec![column(1), column(2)]).unwrap();
     let shares = flow.apply(Read::counted("log", 0, rows), &(0..sinks.len()).collect()).unwrap();

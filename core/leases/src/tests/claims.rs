@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{PATIENCE, SERVER, Streams, aws, found, join, keep, lease, next, rows, shards, soon, stream, table, until};
 use crate::Leases;
 use crate::checkpoint::{Begin, RowsAre};
-use crate::held::{Ground, Held, Times};
+use crate::held::{Held, LeaseContext, Times};
 
 /// Long enough that no lease is lost on a busy machine.
 const LONG: [u64; 2] = [12, 600];
@@ -60,6 +60,22 @@ async fn hand_over() {
     unfetched.leave().await.unwrap();
     let rows = table.scan().await.unwrap();
     assert!(rows.iter().all(|it| it.owner.is_none() && it.checkpoint_owner.is_none()), "{rows:?}");
+}
+
+/// Scenario: a process that is about to stop wants no more shards, while some wait to be fetched; what it has it releases
+/// when it is done with it.
+/// Guarantees: another one gets all of them before the first one leaves.
+#[tokio::test]
+async fn enough() {
+    let (endpoint, streams) = (SERVER.endpoint(), stream("a; b; c"));
+    let mut one = join(&endpoint, "enough", "one", &streams, LONG).await;
+    let held = next(&mut one, 1).await.remove(0);
+    one.enough();
+    keep(held.as_ref(), "last", "5").await.unwrap();
+    held.release().await.unwrap();
+    let mut other = join(&endpoint, "enough", "other", &streams, LONG).await;
+    next(&mut other, 3).await;
+    one.leave().await.unwrap();
 }
 
 /// Scenario: a process does not finish what is under way of a shard that another one asks for.
@@ -139,6 +155,27 @@ async fn a_bad_network() {
     claims.leave().await.unwrap();
 }
 
+/// Scenario: a stream that nobody has begun is to be read from now on; while leases are added for its shards, the answer to
+/// one of the writes is an error; those that are there are begun at once.
+/// Guarantees: every shard is begun where the first one was: what lay in the stream before is not read.
+#[tokio::test]
+async fn a_stream_that_is_begun_by_halves() {
+    let rules = vec![Rule::new(Fault::Reset).header("x-amz-target", "PutItem").after(2).times(1)];
+    let proxy = FaultProxy::start(&SERVER.endpoint(), rules);
+    let streams = Arc::new(Streams { begin: Begin::Latest, ..Arc::into_inner(stream("a; b; c; d")).unwrap() });
+    let mut claims = join(&proxy.endpoint(), "halves", "one", &streams, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let claim = next(&mut claims, 1).await.remove(0);
+        claim.keep(b"begun", &Position::sequence("0", 1_700_000_000_000).unwrap()).await.unwrap();
+        held.push(claim);
+    }
+    assert_eq!(proxy.faults(), 1);
+    let rows = rows(&SERVER.endpoint(), "halves").await;
+    assert_eq!(rows.lines().count(), 4);
+    assert!(rows.lines().all(|it| it.contains("checkpoint=LATEST ")), "{rows}");
+}
+
 /// Scenario: a process writes, and has the answer only when the lease has run out.
 /// Guarantees: it has lost the lease, whatever the answer: it must not go on with what it wrote.
 #[tokio::test]
@@ -150,8 +187,8 @@ async fn a_late_answer() {
     let row = lease("a: one/1 5");
     assert!(table.create(&row).await.unwrap());
     let times = Times { valid: Duration::from_secs(1), ..Times::new(PATIENCE, PATIENCE) };
-    let ground = Ground { table, me: "one".into(), rows: RowsAre::UserRecords, times, news: Arc::default() };
-    let held = Held::new(ground, row, "cdn/a".into(), Kept::default(), Instant::now());
+    let context = LeaseContext { table, me: "one".into(), rows: RowsAre::UserRecords, times, wakeup: Arc::default() };
+    let held = Held::new(context, row, "cdn/a".into(), Kept::default(), Instant::now());
     let kept = held.keep(b"state", &Position::sequence("6", 1).unwrap()).await;
     assert!(matches!(kept, Err(ClaimError::Lost)), "{kept:?}");
 }

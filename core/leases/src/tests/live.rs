@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::{PATIENCE, SERVER, Streams, join, keep, stream, table, until};
-use crate::kept::Ours;
+use crate::lease_state::LeaseState;
 
 /// How long a lease lasts, and how long a hand-over may take, in seconds.
 const TIMES: [u64; 2] = [4, 60];
@@ -199,7 +199,7 @@ fn processes() {
     let rows = runtime.block_on(async { table(&SERVER.endpoint(), TABLE).await.scan().await }).unwrap();
     for row in rows {
         let last = ledger.0.lock().unwrap()[&format!("cdn/{}", row.key)].0;
-        let kept = Ours::decode(row.ours.as_deref().unwrap()).unwrap();
+        let kept = LeaseState::decode(row.ours.as_deref().unwrap()).unwrap();
         let kept: u64 = String::from_utf8(kept.state).unwrap().parse().unwrap();
         assert!(row.holder().is_none() && (kept == last || kept == last + 1), "{kept} after {last}: {row:?}");
     }

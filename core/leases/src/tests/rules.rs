@@ -10,8 +10,8 @@ use forebay_aws::Aws;
 use super::{lease, set, shards};
 use crate::checkpoint::{Begin, Checkpoint, RowsAre};
 use crate::decide::{Action, Worker, decide};
-use crate::kept::{Ours, kept};
 use crate::lease::Lease;
+use crate::lease_state::{LeaseState, known};
 use crate::lineage::{Change, changes, is_new};
 use crate::seen::Seen;
 use crate::{Leases, worker_id};
@@ -20,21 +20,28 @@ use crate::{Leases, worker_id};
 /// seconds for which its counter has stood still; those that `me` holds have a star before them.
 fn decided(leases: &str, leases_max: usize, steal_max: usize) -> String {
     let now = Duration::from_secs(1000);
-    let (mut seen, mut held) = (Seen::default(), BTreeSet::new());
+    let mut held = BTreeSet::new();
+    let mut rows: Vec<(Duration, Lease)> = Vec::new();
     for line in leases.split("; ") {
         let (text, still) = line.split_once(" | ").unwrap_or((line, "1"));
         let row = lease(text.trim_start_matches('*'));
         if text.starts_with('*') {
             held.insert(row.key.clone());
         }
-        seen.note_one(row, now - Duration::from_secs_f64(still.parse().unwrap()));
+        rows.push((now - Duration::from_secs_f64(still.parse().unwrap()), row));
     }
+    rows.sort_by_key(|it| it.0);
+    let mut seen = Seen::new(now, Duration::ZERO);
+    for (nth, (since, _)) in rows.iter().enumerate() {
+        seen.note(rows[..=nth].iter().map(|it| it.1.clone()).collect(), *since);
+    }
+    seen.note(rows.into_iter().map(|it| it.1).collect(), now);
     let me = Worker { id: "me".into(), duration: Duration::from_secs(10), leases_max, steal_max };
     let told = |action| match action {
         Action::Take(key) => format!("take {key}"),
         Action::Request(key) => format!("ask for {key}"),
     };
-    let mut told: Vec<String> = decide(&me, &seen, &held, now).into_iter().map(told).collect();
+    let mut told: Vec<String> = decide(&me, &seen, &held).into_iter().map(told).collect();
     told.sort();
     if told.is_empty() { "-".into() } else { told.join(", ") }
 }
@@ -113,6 +120,23 @@ fn decisions() {
         free for long: others have no room: take d
     "#]]
     .assert_eq(&told);
+}
+
+/// Scenario: a lease whose counter stands still, before eyes that look every second; that are closed for an hour; whose clock
+/// goes back by an hour; and one whose counter moves meanwhile.
+/// Guarantees: only the time that was spent looking counts, and it never falls.
+#[test]
+fn time_counts_where_somebody_looks() {
+    let second = Duration::from_secs(1);
+    let mut seen = Seen::new(second * 2, second * 5000);
+    let mut still_for = |row: &str, clock: u32| {
+        seen.note(vec![lease(row)], second * clock);
+        seen.still_for("a").as_secs()
+    };
+    assert_eq!([5000, 5001, 5002].map(|it| still_for("a: bob/1 5", it)), [0, 1, 2]);
+    assert_eq!([8602, 8603].map(|it| still_for("a: bob/1 5", it)), [4, 5]);
+    assert_eq!([5003, 5004].map(|it| still_for("a: bob/1 5", it)), [5, 6]);
+    assert_eq!([8604, 8605].map(|it| still_for("a: bob/2 5", it)), [0, 1]);
 }
 
 /// The shards to begin with, and how.
@@ -277,21 +301,21 @@ fn checkpoints() {
 fn our_attribute() {
     let at = |text: &str, sub| Checkpoint::parse(text, Some(sub)).unwrap();
     let state = b"any\nbytes\0\xff\n".to_vec();
-    let ours = Ours {
+    let ours = LeaseState {
         partition: "cdn/a".into(),
         checkpoint: at("9", 2),
         committed: "9:3".parse().unwrap(),
         state: state.clone(),
     };
     let bytes = ours.encode();
-    assert_eq!(Ours::decode(&bytes), Some(ours.clone()));
+    assert_eq!(LeaseState::decode(&bytes), Some(ours.clone()));
     for odd in
         [&b"forebay 2\na\n9\n0\n9:1\n"[..], b"forebay 1\na\n9\n", b"forebay 1\na\nnine\n0\n9:1\n", b"", b"\xff\n"]
     {
-        assert_eq!(Ours::decode(odd), None);
+        assert_eq!(LeaseState::decode(odd), None);
     }
     let found = |checkpoint: &Checkpoint, ours| {
-        let kept = kept(checkpoint, ours, RowsAre::UserRecords);
+        let kept = known(checkpoint, ours, RowsAre::UserRecords);
         (kept.state, kept.committed.map(|it| it.to_string()))
     };
     assert_eq!(found(&at("9", 2), Some(&ours)), (Some(state), Some("9:3".into())));

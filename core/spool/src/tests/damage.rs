@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use crate::format::{FRAME_BYTES, HEADER_BYTES, file_name};
+use crate::segments::found;
 use crate::simulated::Random;
 use crate::{OpenError, inspect, repair};
 
@@ -411,6 +412,49 @@ fn full() {
             (vec![accepted as u64 + 2], None),
             "no number comes again"
         );
+    }
+}
+
+/// Scenario: a process is killed while its disk is full, and the spool is opened on the full disk; some of it is let go;
+/// there is room again.
+/// Guarantees: all frames are read; nothing is accepted while there is no room; what is let go is room; no number comes
+/// again; the last segment may be one without frames, and be let go with all others.
+#[test]
+fn opened_on_a_full_disk() {
+    for (starts_before, is_let_go) in [(1, false), (2, false), (1, true), (2, true)] {
+        let (simulated, disk) = disk(3);
+        let open = || Log::open(disk.clone(), options(1 << 20, 150)).unwrap();
+        let more = [Bytes::from("a payload of some bytes")];
+        let mut accepted = 0;
+        for _ in 0..starts_before {
+            let mut log = open();
+            if accepted == 0 {
+                accepted = (0..10).map(|_| append(&mut log, &more).0.len() as u64).sum();
+            }
+            drop(log);
+            simulated.restart();
+        }
+        simulated.set_bytes_max(Some(0));
+        let mut log = open();
+        let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
+        assert_eq!(rest(&mut reader).len(), 10);
+        assert_eq!(append(&mut log, &more), (vec![], Some(AppendError::Full)));
+        if is_let_go {
+            // It says that it could not begin another segment, and lets go all the same.
+            let _ = log.release(accepted, true);
+        }
+        assert_eq!(append(&mut log, &more), (vec![], Some(AppendError::Full)));
+        simulated.set_bytes_max(None);
+        assert_eq!(append(&mut log, &more), (vec![accepted + 1], None));
+        assert_eq!(rest(&mut reader).len(), 1);
+        let there: u64 = found(&*disk).unwrap().iter().map(|it| it.bytes).sum();
+        assert_eq!(log.bytes(), there);
+        drop(log);
+        simulated.restart();
+        let mut log = open();
+        let left = rest(&mut Reader::new(disk.clone(), log.spool(), log.segments.clone(), None)).len();
+        assert_eq!(left, if is_let_go { 1 } else { 11 });
+        assert_eq!(append(&mut log, &more), (vec![accepted + 2], None));
     }
 }
 

@@ -31,12 +31,18 @@ impl Place {
         self.home.path()
     }
 
+    /// What its processes call their host, so that they can be told from those of other places.
+    pub fn host(&self) -> String {
+        let name = self.home().file_name().expect("a temporary directory has a name");
+        name.to_string_lossy().trim_start_matches('.').to_owned()
+    }
+
     /// Starts the program. What it says is kept: [`Place::said`].
     pub fn start(&self) -> Process {
         let said = File::options().create(true).append(true).open(self.home().join("said"));
         let mut command = Command::new(&self.program);
         command.args(["run", "--quiet"]).current_dir(self.home());
-        command.env_remove("FOREBAY_ENV").env_remove("FOREBAY_LOG").env_remove("RUST_LOG");
+        command.env("HOSTNAME", self.host()).env_remove("FOREBAY_ENV").env_remove("FOREBAY_LOG").env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.expect("a file can be opened"));
         let child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", self.program.display()));
         Process { child, said: self.home().join("said") }

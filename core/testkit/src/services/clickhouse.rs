@@ -66,12 +66,14 @@ const START: Duration = Duration::from_secs(120);
 ///
 /// Everything is its own, nothing is imitated: `clickhouse-local` of this generation can listen, and the library of
 /// the npm package `@chdb/lib-linux-x64-gnu` holds all of it. What it lacks: a queue for asynchronous inserts (they are
-/// carried out at once), TLS, Keeper (a replicated table can be made nowhere), and users made by SQL.
+/// carried out at once), TLS, users made by SQL, and a port for other servers. Keeper is one in its memory: a replicated
+/// table can be made, but stays read-only, since a replica must tell the others a port.
 ///
 /// Requests of the user `default` need no password. The others need [`ClickHouse::PASSWORD`]: [`ClickHouse::USER`],
 /// [`ClickHouse::READER`], which may change neither data nor settings, [`ClickHouse::RATIONED`], which has one INSERT an
-/// hour, [`ClickHouse::CUTTER`], whose INSERTs are cut where nothing else is said, and [`ClickHouse::BOUND`], who may not
-/// say it.
+/// hour, [`ClickHouse::CUTTER`], whose INSERTs are cut where nothing else is said, [`ClickHouse::BOUND`], who may not
+/// say it, and [`ClickHouse::INSERTER`] and [`ClickHouse::GRANTED`], who have few rights. As in a new server's own
+/// configuration, most tables of `system` are for those only who have the right to read them.
 #[derive(Debug)]
 pub struct ClickHouse {
     home: TempDir,
@@ -90,6 +92,10 @@ impl ClickHouse {
     pub const CUTTER: &str = "cutter";
     /// A user whose profile has `insert_deduplicate = 0`, and lets nobody change it.
     pub const BOUND: &str = "bound";
+    /// A user who may only insert, and into databases of tests only.
+    pub const INSERTER: &str = "inserter";
+    /// A user who may also read there, and nothing else.
+    pub const GRANTED: &str = "granted";
     /// The password of all of them.
     pub const PASSWORD: &str = "forebay-password";
 
@@ -297,18 +303,25 @@ fn config(home: &Path, port: u16) -> String {
         "<clickhouse><logger><level>warning</level><log>{home}/server.log</log></logger><path>{home}/data/</path>\
          <users_config>{home}/users.xml</users_config><listen_host>127.0.0.1</listen_host><http_port>{port}</http_port>\
          <keep_alive_timeout>10</keep_alive_timeout><background_schedule_pool_size>16</background_schedule_pool_size>\
-         <mark_cache_size>67108864</mark_cache_size>{}{}</clickhouse>\n",
+         <mark_cache_size>67108864</mark_cache_size><zookeeper><implementation>testkeeper</implementation></zookeeper>\
+         <access_control_improvements><select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\
+         </access_control_improvements>{}{}</clickhouse>\n",
         log("query_log"),
         log("part_log")
     )
 }
 
 fn users() -> String {
-    let user = |name: &str, password: &str, profile: &str, quota: &str| {
+    let user_with = |name: &str, password: &str, profile: &str, quota: &str, more: &str| {
         format!(
             "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks>\
-             <profile>{profile}</profile><quota>{quota}</quota></{name}>"
+             <profile>{profile}</profile><quota>{quota}</quota>{more}</{name}>"
         )
+    };
+    let user = |name: &str, password: &str, profile: &str, quota: &str| user_with(name, password, profile, quota, "");
+    let granted = |name: &str, rights: &str| {
+        let grants = format!("<grants><query>GRANT {rights} ON test_*.*</query></grants>");
+        user_with(name, ClickHouse::PASSWORD, "default", "default", &grants)
     };
     let users = [
         user("default", "", "default", "default"),
@@ -317,6 +330,8 @@ fn users() -> String {
         user(ClickHouse::RATIONED, ClickHouse::PASSWORD, "default", "rationed"),
         user(ClickHouse::CUTTER, ClickHouse::PASSWORD, "cutter", "default"),
         user(ClickHouse::BOUND, ClickHouse::PASSWORD, "bound", "default"),
+        granted(ClickHouse::INSERTER, "INSERT"),
+        granted(ClickHouse::GRANTED, "INSERT, SELECT"),
     ];
     let set = |settings: &[(&str, &str)]| -> String {
         settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect()

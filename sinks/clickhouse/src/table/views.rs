@@ -3,8 +3,9 @@
 //! A table that has seen a block passes it on all the same, so that a view which failed gets what it lacks. It is for the
 //! view's own table to remember what it has.
 
-use super::{Look, WINDOW_GOOD, setting_of};
-use crate::failure::Failure;
+use super::window::setting_of;
+use super::{Look, WINDOW_GOOD};
+use crate::failure::{Failure, Kind};
 use crate::sql;
 
 impl Look<'_> {
@@ -27,8 +28,10 @@ impl Look<'_> {
             return Ok(Vec::new());
         }
         let setting = "non_replicated_deduplication_window";
-        let default = self.merge_tree_settings("merge_tree_settings", &[setting]).await?;
-        let default = default.first().map_or(0, |it| it.1);
+        let default = match targets.iter().all(|it| it.get(3).is_some_and(|it| setting_of(it, setting).is_some())) {
+            true => 0,
+            false => self.merge_tree_setting("merge_tree_settings", setting).await?.unwrap_or_default(),
+        };
         let forgetful = |row: &Vec<String>| {
             let [view, database, table, engine] = row.as_slice() else { return None };
             let target = format!("{}.{}", sql::name(database), sql::name(table));
@@ -41,5 +44,14 @@ impl Look<'_> {
             })
         };
         Ok(targets.iter().filter_map(forgetful).collect())
+    }
+    /// What is to be said if the server does not tell how many blocks the table has taken.
+    pub(super) async fn unread_parts(&self) -> Option<String> {
+        let failure = self.ask("SELECT max_block_number, modification_time FROM system.parts WHERE 0").await.err()?;
+        Some(format!(
+            "views of table {} may lack rows after a crash, since nobody knows what the table remembers: {}",
+            self.name,
+            failure.hinted(Kind::Rights, "the user needs the right `SELECT ON system.parts`".to_owned())
+        ))
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn schema() -> SchemaRef {
     ]))
 }
 
-fn config(keys: &str) -> ClickHouse {
+pub(super) fn config(keys: &str) -> ClickHouse {
     let endpoint = if keys.contains("endpoint") { "" } else { "endpoint = 'http://127.0.0.1:8123'" };
     // Keys of inner tables come last.
     let table = if keys.contains("table = ") { "" } else { "table = 'logs'" };
@@ -87,6 +87,7 @@ fn finds_what_is_wrong() {
         (schema(), "omit = ['cs_hosts']"),
         (schema(), "order_by = ['cs_host']"),
         (schema(), "create = true\nttl = '0s'"),
+        (schema(), "create = true\nendpoints = ['http://a', 'http://b']"),
         (schema(), "create = true\nttl = '1d'\nomit = ['@timestamp']"),
         (schema(), "columns = { sc_satus = 'UInt16' }"),
         (schema(), "columns = { sc_status = 'UInt 16' }"),
@@ -126,6 +127,7 @@ fn finds_what_is_wrong() {
         omit = ['cs_hosts']: [omit] column `cs_hosts` does not exist (did you mean `cs_host`?) (known: @timestamp, c_ip, sc_status, cs_host, cs_method, cs_uri_stem, user_agent.original, sc_bytes, time_taken, secure, tags)
         order_by = ['cs_host']: [order_by] `order_by` is for the table that the sink makes (write `create = true`, or leave it out)
         create = true ttl = '0s': [ttl] rows would be deleted at once
+        create = true endpoints = ['http://a', 'http://b']: [create] `create` makes a table of one server's own, and there are several `endpoints` (make the same replicated table on all of them, as with the columns that `forebay ddl` prints, and leave `create` out)
         create = true ttl = '1d' omit = ['@timestamp']: [ttl] no column says when a row happened
         columns = { sc_satus = 'UInt16' }: [columns.sc_satus] column `sc_satus` does not exist (did you mean `sc_status`?) (known: c_ip, cs_host, cs_method, cs_uri_stem, sc_bytes, sc_status, secure, tags, time_taken, timestamp, user_agent_original)
         columns = { sc_status = 'UInt 16' }: [columns.sc_status] `UInt 16` is no type of ClickHouse

@@ -65,10 +65,11 @@ fn answers(version: &str, engine: &str, window: (&str, u64)) -> Vec<(String, Str
     let (setting, value) = window;
     [
         ("SELECT version()", version.to_owned()),
-        ("FROM system.tables", format!("{name}\t{}\t\t0", engine.replace('\'', "\\'"))),
+        ("FROM system.tables", format!("{name}\t{}\t\t", engine.replace('\'', "\\'"))),
         ("FROM system.columns", columns.concat()),
         ("FROM system.settings", "insert_deduplication_token\t\t0\nasync_insert\t1\t0\n".to_owned()),
-        (setting, format!("{setting}\t{value}\nreplicated_deduplication_window_seconds\t3600\n")),
+        ("window_seconds'", "3600".to_owned()),
+        (setting, value.to_string()),
     ]
     .map(|(words, answer)| (words.to_owned(), answer))
     .into()
@@ -110,7 +111,7 @@ async fn versions_and_engines() {
     expect![[r#"
         23.8.16.40, MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100: the server is ClickHouse 23.8.16.40, and exactly once needs 24.3 (hint: or write `exactly_once = false`, which may double rows); 0 syncs, 0 consistent questions
         24.3.1.1, MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100: done; 0 syncs, 0 consistent questions
-        26.7.2.1, ReplicatedMergeTree: done; 1 syncs, 0 consistent questions
+        26.7.2.1, ReplicatedMergeTree: done; 2 syncs, 0 consistent questions
         26.7.2.1, ReplicatedMergeTree: table `cdn`.`logs` remembers 10 blocks, and must remember 100 at least: `ALTER TABLE `cdn`.`logs` MODIFY SETTING replicated_deduplication_window = 10000` (hint: or write `exactly_once = false`, which may double rows); 0 syncs, 0 consistent questions
         26.7.2.1, SharedReplacingMergeTree: done; 0 syncs, 1 consistent questions
         26.7.2.1, SharedAggregatingMergeTree: table `cdn`.`logs` has the engine SharedAggregatingMergeTree, which joins rows, so that a delivery cannot be found in it again: write into a `MergeTree`, and feed this table by a materialized view (hint: or write `exactly_once = false`, which may double rows); 0 syncs, 0 consistent questions

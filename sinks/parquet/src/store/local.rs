@@ -1,7 +1,7 @@
 //! Files in a directory: written under a temporary name, made durable, and only then given their own.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,10 +21,15 @@ const NOTE: &str = "names.tmp";
 /// The same while it is written. A crash may leave it behind, and it says nothing then.
 const NOTE_UNFINISHED: &str = "names.unfinished.tmp";
 
+/// The file in the staging directory that everyone holds who may have temporary files there.
+const LOCK: &str = "lock";
+
 /// A table in a directory.
 pub(crate) struct Directory {
     root: PathBuf,
     staging: PathBuf,
+    /// See [`enter`].
+    _lock: File,
 }
 
 impl Directory {
@@ -33,8 +38,8 @@ impl Directory {
         let root = PathBuf::from(root);
         let staging = root.join(STAGING);
         create_directories(&staging)?;
-        clear(&staging)?;
-        Ok(Self { root, staging })
+        let lock = enter(&staging)?;
+        Ok(Self { root, staging, _lock: lock })
     }
 
     fn staging(&self, id: &DeliveryId) -> PathBuf {
@@ -42,10 +47,31 @@ impl Directory {
     }
 }
 
+/// Enters the staging directory, and clears it if nobody else is there: dead letters may be replayed beside a pipeline
+/// that runs, and another process's temporary files are its own.
+///
+/// Whoever is there shares the lock; to clear, it must be held alone. Before the one becomes the other, somebody else may
+/// hold it alone and clear as well, which harms nobody: who has not entered has no temporary files. A process lets go of
+/// the lock however it ends.
+fn enter(staging: &Path) -> Result<File, DiskError> {
+    let path = &staging.join(LOCK);
+    let failed = |action| move |error| DiskError::new(action, path, error);
+    // For writing as well, since over NFS nobody else may hold it alone.
+    let mut options = File::options();
+    let lock = options.read(true).write(true).create(true).truncate(false).open(path).map_err(failed("create"))?;
+    match lock.try_lock() {
+        Ok(()) => clear(staging)?,
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
+    }
+    lock.lock_shared().map_err(failed("lock"))?;
+    Ok(lock)
+}
+
 /// Removes all temporary files. What commits that were cut short have made visible is for their next attempt to
 /// know: notes stay.
 fn clear(staging: &Path) -> Result<(), DiskError> {
-    for delivery in entries(staging)? {
+    for delivery in entries(staging)?.into_iter().filter(|it| !it.ends_with(LOCK)) {
         if !delivery.is_dir() {
             remove(&delivery)?;
             continue;

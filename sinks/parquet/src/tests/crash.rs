@@ -57,7 +57,7 @@ async fn open_removes_leftovers() {
     deliver(sink.as_ref(), 1, &[two_hours()]).await;
     let mut draft = begin(sink.as_ref(), 2).await;
     draft.stage(chunks()).await.unwrap();
-    std::mem::forget(draft);
+    place.crash(sink, draft);
     fs::write(place.path().join(".staging/stray.tmp"), "stray").unwrap();
     fs::write(place.path().join("README"), "not ours").unwrap();
     assert_eq!(place.staging().len(), 3);
@@ -66,6 +66,63 @@ async fn open_removes_leftovers() {
     assert_eq!(place.staging(), Vec::<String>::new());
     assert_eq!(place.rows(), before);
     assert!(place.path().join("README").is_file());
+}
+
+/// Scenario: a pipeline has staged rows when another process opens the table, as `forebay replay` does; both deliver, the
+/// second one leaves, and the first one crashes in the middle of its next delivery.
+/// Guarantees: nobody clears what another one has staged; when nobody is left, the next `open` clears it.
+#[tokio::test]
+async fn open_leaves_others_alone() {
+    let place = Place::new();
+    let rows = two_hours();
+    let layout = "row_group_rows_max = 8192";
+    let first = place.open(layout, &rows).await;
+    let mut draft = begin(first.as_ref(), 1).await;
+    draft.stage(chunks()).await.unwrap();
+    let staged = place.staging();
+    assert!(staged.iter().any(|it| it.ends_with(".tmp")), "{staged:?}");
+
+    let second = place.open(layout, &rows).await;
+    assert_eq!(place.staging(), staged);
+    deliver(second.as_ref(), 2, std::slice::from_ref(&rows)).await;
+    drop(second);
+    draft.commit().await.unwrap();
+    drop(draft);
+    assert_eq!(place.rows().len(), chunks().num_rows() + rows.num_rows());
+    assert_eq!(place.staging(), Vec::<String>::new());
+
+    let mut draft = begin(first.as_ref(), 3).await;
+    draft.stage(chunks()).await.unwrap();
+    place.crash(first, draft);
+    assert!(!place.staging().is_empty());
+    place.open(layout, &rows).await;
+    assert_eq!(place.staging(), Vec::<String>::new());
+}
+
+/// Scenario: four processes open the table again and again, each delivers and leaves.
+/// Guarantees: nobody clears what another one has staged, however they meet.
+#[test]
+fn who_opens_at_the_same_time() {
+    const TIMES: u64 = 25;
+    let place = Place::new();
+    let rows = two_hours();
+    let process = |number: u64| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for delivery in (0..TIMES).map(|it| number * TIMES + it) {
+            runtime.block_on(async {
+                let sink = place.open("", &rows).await;
+                deliver(sink.as_ref(), delivery, std::slice::from_ref(&rows)).await;
+            });
+        }
+    };
+    std::thread::scope(|scope| {
+        let process = &process;
+        for number in 0..4 {
+            scope.spawn(move || process(number));
+        }
+    });
+    assert_eq!(place.files().len() as u64, 4 * TIMES);
+    assert_eq!(place.staging(), Vec::<String>::new());
 }
 
 /// Scenario: the disk is full when a row group is written, and still at `commit`; then the engine gives up, and the
@@ -145,7 +202,7 @@ async fn a_crash_in_mid_commit_leaves_one_copy() {
         let mut draft = begin(sink.as_ref(), 1).await;
         draft.stage(rows.clone()).await.unwrap();
         draft.commit().await.unwrap_err();
-        std::mem::forget(draft);
+        place.crash(sink, draft);
         fs::remove_file(&blocked).unwrap();
         fs::rename(blocked.with_extension("aside"), &blocked).unwrap();
         assert_eq!(place.rows().len(), 3);
@@ -186,7 +243,7 @@ async fn a_note_is_replaced_at_once() {
     let mut draft = begin(sink.as_ref(), 1).await;
     draft.stage(rows.clone()).await.unwrap();
     assert!(matches!(draft.commit().await, Err(SinkError::Retry(_))));
-    std::mem::forget(draft);
+    place.crash(sink, draft);
     assert_eq!(fs::read_to_string(staging.join("names.tmp")).unwrap(), first);
 
     let sink = place.open("", &rows).await;

@@ -272,3 +272,45 @@ async fn power_cuts() {
         assert!(!answered.is_empty(), "seed {seed}: nothing was answered");
     }
 }
+
+/// Scenario: requests are answered before they are durable; the process ends, and the next one goes on.
+/// Guarantees: each is read once.
+#[tokio::test]
+async fn in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut beacon =
+        beacon(json!({ "fields": ["message"], "spool": { "directory": directory.path(), "durability": "memory" } }));
+    beacon.tuning.disk = None;
+    let mut served = serve(&mut beacon).await;
+    assert_eq!(status(&served.post("", r#"{"message": "a"}"#).await), "204 No Content");
+    let read = served.next().await;
+    assert_eq!(read.rows.num_rows(), 1);
+    assert_eq!(status(&served.post("", r#"{"message": "b"}"#).await), "204 No Content");
+    drop(served);
+    beacon.tuning.ends = true;
+    let after = [(read.span.partition, read.span.to)].into();
+    // Of the server's last tasks one may still have the spool.
+    let reopened = async {
+        loop {
+            match beacon.open(Resume::After(std::collections::BTreeMap::clone(&after))).await {
+                Ok(source) => return source,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let mut source = tokio::time::timeout(PATIENCE, reopened).await.expect("the spool is let go");
+    let rows = source.next().await.unwrap().unwrap().rows;
+    assert_eq!((rows.num_rows(), source.next().await.unwrap().is_none()), (1, true));
+}
+
+/// Scenario: requests of one small event each, whose heads have long texts, so many that they do not fit into one read.
+/// Guarantees: each is read once, and every read keeps what its span says, wherever its room ends.
+#[tokio::test]
+async fn long_heads() {
+    let beacon = beacon(json!({ "fields": ["message", "user_agent.original"] }));
+    let frames = (0..1000).map(|it| Frame { user_agent: Some("x".repeat(4000)), ..frame(it, r#"{"message":"m"}"#) });
+    put(&beacon, frames).await;
+    let reads = read(&beacon).await;
+    assert!(reads.len() > 2, "{} reads", reads.len());
+    assert_eq!(reads.iter().map(|it| it.rows.num_rows()).sum::<usize>(), 1000);
+}

@@ -49,7 +49,7 @@ fn wrong() {
         client_address: `client_address` names no header ()
         spool.bytes_max: `bytes_max` must be at least 64MiB, 16 times `limits.decoded_bytes_max` ()
         limits.decoded_bytes_max: `decoded_bytes_max` must be between 1B and 32MiB ()
-        limits.bodies_bytes_max: `bodies_bytes_max` must be between 4MiB, what one body may hold, and 1TiB ()
+        limits.bodies_bytes_max: `bodies_bytes_max` must be between 8256KiB, what one body and its copy take, and 1TiB ()
         limits.body_timeout: `body_timeout` must be longer than nothing ()
         fields: ECS 9.4.0 has no field `url.ful` (did you mean `url.full`?; a column of your own needs a type: `columns = { "url.ful" = "text" }`)
         fields: ECS 9.4.0 has no field `shop.cart` (a column of your own needs a type: `columns = { "shop.cart" = "text" }`)

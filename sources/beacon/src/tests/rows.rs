@@ -66,7 +66,6 @@ async fn refused() {
         r#"[{"message": "good"}"#,
         r#"[{"message": "good"}] and more"#,
         "nonsense",
-        r#"{"message": "\ud800"}"#,
     ];
     let invalid = Frame { body: Bytes::from_static(b"{\"message\": \"\xff\"}"), ..frame(50, "") };
     let deep = frame(51, &format!("{{\"a\":{}1{}}}", "[".repeat(100), "]".repeat(100)));
@@ -96,9 +95,25 @@ async fn refused() {
         10:1 message=good
         10:2 REFUSED "and more": something follows the array
         11:1 REFUSED "nonsense": it is not JSON: there is no value at byte 1
-        12:1 REFUSED "{\"message\": \"\\ud800\"}": it is not JSON: there is half of a surrogate pair at byte 14
-        13:1 REFUSED "{\"message\": \"�\"}": it is not UTF-8: byte 14 is 0xff
-        14:1 REFUSED "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}": it is not JSON: it is nested more than 64 deep at byte 69
+        12:1 REFUSED "{\"message\": \"�\"}": it is not UTF-8: byte 14 is 0xff
+        13:1 REFUSED "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}": it is not JSON: it is nested more than 64 deep at byte 69
+    "#]]).await;
+}
+
+/// Scenario: texts with escapes of half a surrogate pair, in values, names, arrays and labels; with whole pairs, and with what
+/// only looks like one.
+/// Guarantees: each half is U+FFFD, and nothing else is changed; the event is a row.
+#[tokio::test]
+async fn half_pairs() {
+    let bodies = [
+        r#"{"message": "a\ud83d", "tags": ["\uDE00b", "\ud83d\ude00"], "x\udbff": ["\ud83d\u0041"], "y": "\ud83d\ud83d\ude00"}"#,
+        r#"[{"message": "\\ud83d \\\ud83d"}, {"message": "\ud83d"}, {"message": "\ud83"}, {"message": "lost"}]"#,
+    ];
+    check(json!({}), bodies.iter().zip(0..).map(|(body, nth)| frame(nth, body)), expect![[r#"
+        1:1 message=a� tags=[�b, 😀] labels={"x�":["\ufffd\u0041"],"y":"\ufffd\ud83d\ude00"}
+        2:1 message=\ud83d \�
+        2:2 message=�
+        2:3 REFUSED "{\"message\": \"\\ud83\"}, {\"message\": \"lost\"}]": it is not JSON: there is a bad escape at byte 14
     "#]]).await;
 }
 
@@ -145,12 +160,16 @@ async fn columns_of_the_file() {
 
 /// Scenario: fields are to be removed, queries to be cut down, addresses to be forgotten, and visitors have forbidden to be
 /// known; of each an event that is a row, one that is refused late, one that is refused early, and one that is no JSON.
-/// Guarantees: nothing of it is in a row or in a refusal.
+/// Guarantees: nothing of it is in a row or in a refusal, be it written in an array; of what is no JSON only the length is.
 #[tokio::test]
 async fn privacy() {
     let body = r#"[{"user": {"id": "u7", "name": "Jo"}, "client.address": "10.9.9.9", "url.full": "https://e.com/p?a=1&token=s#f", "x.secret": 1, "x.public": 2},
         {"user.id": "u7", "event.duration": "long", "http.request.referrer": "https://e.com/?token=s"},
-        {"user.id": "u7", "message": {"x": 1}, "url.query": "token=s&a=1"}, {"user.id": "u7" ]"#;
+        {"user.id": "u7", "message": {"x": 1}, "url.query": "token=s&a=1"},
+        {"user": [{"email": "a@b"}], "x": [{"secret": 2}, 3], "url": [{"full": "https://e.com/?token=s"}], "message": ["bad"]},
+        {"url.full": ["https://e.com/?token=s"], "url.query": ["token=s"], "http.request.referrer": {"x": "?token=s"}, "client": ["10.9.9.9"], "": [{"user": "u7"}]},
+        {"user.id": "u7" ]"#;
+    const FORM: &str = "url.full=a&url.full=https://x/?token%3Ds&user=1&user=2&event.duration=long";
     let all = [
         json!({ "privacy": { "remove": ["user", "x.secret"], "query_parameters": ["a"] } }),
         json!({ "privacy": { "address": "truncate" } }),
@@ -160,7 +179,7 @@ async fn privacy() {
     for keys in all {
         text += &format!("{}\n", keys["privacy"]);
         let beacon = beacon(keys);
-        put(&beacon, [frame(1, body)]).await;
+        put(&beacon, [frame(1, body), Frame { kind: Kind::Form, ..frame(1, FORM) }]).await;
         text += &shown(&read(&beacon).await);
     }
     text += "stripped\n";
@@ -176,26 +195,39 @@ async fn privacy() {
         1:1 url.full=https://e.com/p?a=1#f labels={"client.address":"10.9.9.9","x.public":2}
         1:2 REFUSED "{\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 url.query=a=1 labels={"message.x":1}
-        1:4 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its text is not kept, since `privacy` cannot be applied to it
+        1:4 REFUSED "{\"message\":[\"bad\"]}": `message` is an array, not text
+        1:5 labels={"client":["10.9.9.9"]}
+        1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
+        2:1 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
         {"address":"truncate"}
         1:1 url.full=https://e.com/p?a=1&token=s#f user.id=u7 labels={"user.name":"Jo","x.secret":1,"x.public":2}
         1:2 REFUSED "{\"user.id\":\"u7\",\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/?token=s\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 url.query=token=s&a=1 user.id=u7 labels={"message.x":1}
-        1:4 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its text is not kept, since `privacy` cannot be applied to it
+        1:4 REFUSED "{\"user\":[{\"email\": \"a@b\"}],\"x\":[{\"secret\": 2}, 3],\"url\":[{\"full\": \"https://e.com/?token=s\"}],\"message\":[\"bad\"]}": `message` is an array, not text
+        1:5 REFUSED "{\"url.full\":[\"https://e.com/?token=s\"],\"url.query\":[\"token=s\"],\"http.request.referrer.x\":\"?token=s\"}": `url.full` is an array, not text
+        1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
+        2:1 REFUSED "{\"url.full\":[\"a\",\"https://x/?token=s\"],\"user\":[\"1\",\"2\"],\"event.duration\":\"long\"}": `url.full` is an array, not text
         {"remove":["user_agent"]}
         1:1 url.full=https://e.com/p?a=1&token=s#f user.id=u7 labels={"user.name":"Jo","client.address":"10.9.9.9","x.secret":1,"x.public":2}
         1:2 REFUSED "{\"user.id\":\"u7\",\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/?token=s\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 url.query=token=s&a=1 user.id=u7 labels={"message.x":1}
-        1:4 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its text is not kept, since `privacy` cannot be applied to it
+        1:4 REFUSED "{\"user\":[{\"email\": \"a@b\"}],\"x\":[{\"secret\": 2}, 3],\"url\":[{\"full\": \"https://e.com/?token=s\"}],\"message\":[\"bad\"]}": `message` is an array, not text
+        1:5 REFUSED "{\"url.full\":[\"https://e.com/?token=s\"],\"url.query\":[\"token=s\"],\"http.request.referrer.x\":\"?token=s\",\"client\":[\"10.9.9.9\"]}": `url.full` is an array, not text
+        1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
+        2:1 REFUSED "{\"url.full\":[\"a\",\"https://x/?token=s\"],\"user\":[\"1\",\"2\"],\"event.duration\":\"long\"}": `url.full` is an array, not text
         stripped
         1:1 url.full=https://e.com/p?a=1&token=s#f labels={"x.secret":1,"x.public":2}
         1:2 REFUSED "{\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/?token=s\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 url.query=token=s&a=1 labels={"message.x":1}
-        1:4 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its text is not kept, since `privacy` cannot be applied to it
+        1:4 REFUSED "{\"x\":[{\"secret\": 2}, 3],\"url\":[{\"full\": \"https://e.com/?token=s\"}],\"message\":[\"bad\"]}": `message` is an array, not text
+        1:5 REFUSED "{\"url.full\":[\"https://e.com/?token=s\"],\"url.query\":[\"token=s\"],\"http.request.referrer.x\":\"?token=s\"}": `url.full` is an array, not text
+        1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
         hashed
         1:1 client.address=5ca1ab1e url.full=https://e.com/p?a=1&token=s#f user.id=u7 labels={"user.name":"Jo","x.secret":1,"x.public":2}
         1:2 REFUSED "{\"user.id\":\"u7\",\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/?token=s\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 client.address=5ca1ab1e url.query=token=s&a=1 user.id=u7 labels={"message.x":1}
-        1:4 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its text is not kept, since `privacy` cannot be applied to it
+        1:4 REFUSED "{\"user\":[{\"email\": \"a@b\"}],\"x\":[{\"secret\": 2}, 3],\"url\":[{\"full\": \"https://e.com/?token=s\"}],\"message\":[\"bad\"]}": `message` is an array, not text
+        1:5 REFUSED "{\"url.full\":[\"https://e.com/?token=s\"],\"url.query\":[\"token=s\"],\"http.request.referrer.x\":\"?token=s\"}": `url.full` is an array, not text
+        1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
     "#]].assert_eq(&text);
 }

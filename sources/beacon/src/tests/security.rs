@@ -1,6 +1,7 @@
 //! Clients that mean harm, while another one is served.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use expect_test::expect;
 
@@ -154,6 +155,65 @@ async fn bombs() {
     healthy(&served).await;
 }
 
+/// The memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Scenario: 300 clients send a bomb each, at the same time.
+/// Guarantees: no more is in memory than all bodies together may take and some decoders need, far less than if each took
+/// what it may by itself; all are refused, and others are served then.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bombs() {
+    let limits = json!({ "decoded_bytes_max": "8MiB", "bodies_bytes_max": "64MiB" });
+    let mut beacon = beacon(json!({ "limits": limits, "trusted_proxies": ["127.0.0.0/8"] }));
+    let served = serve(&mut beacon).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    (0..32).for_each(|_| gzip.write_all(&[0; 1 << 20]).unwrap());
+    let bomb = gzip.finish().unwrap();
+    let before = resident();
+    let most = AtomicU64::new(before);
+    let posts = (0..300).map(async |nth| {
+        let head = format!("Content-Encoding: gzip\r\nX-Forwarded-For: 192.0.2.{}\r\n", nth % 250);
+        status(&served.post(&head, &bomb).await).to_owned()
+    });
+    let watching = async {
+        loop {
+            most.fetch_max(resident(), Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let answers = tokio::select! {
+        answers = futures_util::future::join_all(posts) => answers,
+        () = watching => unreachable!("it watches for ever"),
+    };
+    let refused = ["413 Payload Too Large", "503 Service Unavailable"];
+    assert!(answers.iter().all(|it| refused.contains(&it.as_str())), "{answers:?}");
+    let more = most.into_inner() - before;
+    assert!(more < 500 << 20, "{} MiB more", more >> 20);
+    healthy(&served).await;
+}
+
+/// Scenario: a client sends a body in pieces of one byte, almost as many as all bodies together may have in pieces of
+/// 1 KiB, and waits.
+/// Guarantees: it holds no more memory than its bytes take; others are served meanwhile, and it is too.
+#[tokio::test]
+async fn pieces_of_one_byte() {
+    let mut beacon = beacon(json!({ "limits": { "bodies_bytes_max": "64MiB", "body_timeout": "60s" } }));
+    let served = serve(&mut beacon).await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"POST /beacon HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    slow.write_all("1\r\n \r\n".repeat(65_500).as_bytes()).await.unwrap();
+    for _ in 0..50 {
+        let answer = served.post("", json!({ "message": "x".repeat(200_000) }).to_string()).await;
+        assert_eq!(status(&answer), "204 No Content");
+    }
+    slow.write_all(b"2\r\n{}\r\n0\r\n\r\n").await.unwrap();
+    assert_eq!(status(&answer(&mut slow).await), "204 No Content");
+}
+
 /// Scenario: clients that send their heads and bodies byte by byte or not at all, and more connections than one address may
 /// have; a body that claims to be huge.
 /// Guarantees: all of them are closed in time, and a client from another address is served all the while.
@@ -270,7 +330,7 @@ async fn any_bytes() {
 #[tokio::test]
 async fn memory() {
     let limits = json!({
-        "body_bytes_max": "256KiB", "decoded_bytes_max": "1MiB", "bodies_bytes_max": "1MiB", "body_timeout": "5s",
+        "body_bytes_max": "256KiB", "decoded_bytes_max": "1MiB", "bodies_bytes_max": "3MiB", "body_timeout": "5s",
     });
     let mut beacon = beacon(json!({ "limits": limits }));
     let served = serve(&mut beacon).await;

@@ -83,7 +83,7 @@ fn check<T: TryFrom<String, Error = String>>(texts: &[&str], expected: Expect) {
 }
 
 /// Scenario: networks and origins as people may write them.
-/// Guarantees: what could not match is an error that says how to write it.
+/// Guarantees: what could not match is an error that says how to write it; an origin matches what browsers make of it.
 #[test]
 fn networks_and_origins() {
     let networks = [
@@ -121,21 +121,41 @@ fn networks_and_origins() {
         "https://*",
         "ftp://e.com",
         "https://e.com:*",
+        "https://e.com:",
+        "https://e.com:80800",
+        "https://e.com:80:80",
+        "https://[::1]:8443",
+        "https://[::1",
     ];
     check::<Origin>(
         &origins,
         expect![[r#"
-        https://e.com: good
-        http://localhost:8080: good
-        https://*.e.com: good
-        `*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-        `e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-        `https://e.com/` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-        `https://*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-        `ftp://e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-        `https://e.com:*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
-    "#]],
+            https://e.com: good
+            http://localhost:8080: good
+            https://*.e.com: good
+            `*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://e.com/` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `ftp://e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://e.com:*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://e.com:` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://e.com:80800` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `https://e.com:80:80` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            https://[::1]:8443: good
+            `https://[::1` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+        "#]],
     );
+    for (written, sent) in [
+        ("https://E.com:443", "https://e.com"),
+        ("http://e.com:80", "http://e.com"),
+        ("http://e.com:0443", "http://e.com:443"),
+        ("https://*.e.com:443", "https://www.e.com"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]"),
+    ] {
+        let origin = Origin::try_from(written.to_owned()).unwrap();
+        assert!(origin.allows(sent) && !origin.allows("https://e.com:8443"), "{written}");
+    }
     let all: Network = Network::try_from("0.0.0.0/0".to_owned()).unwrap();
     assert!(all.holds("192.0.2.1".parse().unwrap()) && !all.holds("2001:db8::1".parse().unwrap()));
 }
@@ -182,4 +202,35 @@ fn frames() {
             assert_eq!(Frame::decode(&bytes.slice(..end)), None);
         }
     }
+}
+
+/// Scenario: addresses are hashed on two days, by a request of the first one that is late too; then the first day is over
+/// and no more requests come.
+/// Guarantees: an address has one hash in a day, after a restart too, and another one on the next; of a day that is over
+/// the secret is nowhere.
+#[test]
+fn the_salt_of_a_day() {
+    const DAY: u64 = 86_400_000;
+    let directory = tempfile::tempdir().unwrap();
+    let open = || crate::privacy::Addresses::new(crate::privacy::AddressKept::Hash, directory.path());
+    let hash = |of: &crate::privacy::Addresses, now| of.kept("192.0.2.7".parse().unwrap(), now).unwrap().0.unwrap();
+    let addresses = open();
+    let first = hash(&addresses, 5 * DAY);
+    assert_eq!(hash(&addresses, 6 * DAY - 1), first);
+    assert_eq!(hash(&open(), 6 * DAY - 1), first);
+    let second = hash(&addresses, 6 * DAY);
+    assert_ne!(second, first);
+    assert_eq!(
+        [hash(&addresses, 6 * DAY - 1), hash(&addresses, 6 * DAY), hash(&open(), 6 * DAY)],
+        [(); 3].map(|()| second.clone())
+    );
+    let salt = directory.path().join("salt");
+    addresses.forget(7 * DAY - 1).unwrap();
+    assert!(salt.try_exists().unwrap());
+    addresses.clone().forget(7 * DAY).unwrap();
+    assert!(!salt.try_exists().unwrap());
+    assert_ne!(hash(&addresses, 7 * DAY - 1), second, "it is nowhere in memory either");
+    open().forget(9 * DAY).unwrap();
+    open().forget(9 * DAY).unwrap();
+    assert!(!salt.try_exists().unwrap());
 }

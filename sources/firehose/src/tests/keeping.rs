@@ -1,6 +1,8 @@
 //! What is kept: requests until they are settled, and their ids for longer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_api::{Position, Read, Resume, Source};
 use forebay_testkit::canonical;
@@ -76,6 +78,91 @@ async fn a_full_spool() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the spool stays full");
+}
+
+/// Scenario: of some requests all are settled, and nothing comes after them; the process ends, and the next one reads nothing.
+/// Guarantees: in either no request stays on the disk, though the segment is far from full, and each id is known.
+#[tokio::test]
+async fn nothing_stays() {
+    let directory = TempDir::new().unwrap();
+    let mut config = ending(directory.path(), "framing = 'lines'");
+    config.tuning.keep_every = Some(Duration::from_millis(20));
+    let requests = directory.path().join("requests");
+    let is_empty = || {
+        let disk = Arc::new(forebay_spool::Directory::existing(&requests).unwrap());
+        let mut reader = forebay_spool::Reader::open(disk, None).unwrap().unwrap();
+        reader.read().unwrap().is_none()
+    };
+    let emptied = async || {
+        let emptied = async {
+            while !is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), emptied).await.expect("nothing stays");
+    };
+    let (mut source, address) = open(&config, Resume::start()).await;
+    deliver(address, "r-1", &[b"one\ntwo", b""]).await;
+    deliver(address, "r-2", &[]).await;
+    let mut settler = source.settler().unwrap();
+    let span = drain(source.as_mut()).await.pop().unwrap().span;
+    settler.settled(&span.partition, &Position::sequence("1", 1).unwrap()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!is_empty(), "a request stays as long as a row of it is not settled");
+    settler.settled(&span.partition, &span.to).await.unwrap();
+    emptied().await;
+    deliver(address, "r-3", &[b"three"]).await;
+    let span = drain(source.as_mut()).await.pop().unwrap().span;
+    drop((source, settler));
+
+    let after = BTreeMap::from([(span.partition, span.to)]);
+    let (mut source, address) = open(&config, Resume::After(after)).await;
+    assert!(drain(source.as_mut()).await.is_empty());
+    emptied().await;
+    for id in ["r-1", "r-2", "r-3"] {
+        deliver(address, id, &[b"again"]).await;
+    }
+    assert!(drain(source.as_mut()).await.is_empty());
+}
+
+/// Scenario: a request cannot be read, since the disk does not open its file, and a moment later it does.
+/// Guarantees: the source waits, and gives it.
+#[tokio::test]
+async fn a_disk_that_opens_nothing() {
+    let directory = TempDir::new().unwrap();
+    let config = config(directory.path(), "");
+    let (mut source, address) = open(&config, Resume::start()).await;
+    let segment = directory.path().join("requests/0000000000000001.spool");
+    let aside = directory.path().join("aside");
+    std::fs::rename(&segment, &aside).unwrap();
+    // Nobody writes to a directory.
+    std::fs::create_dir(&segment).unwrap();
+    deliver(address, "r-1", &[b"one"]).await;
+    let mut next = source.next();
+    tokio::time::timeout(Duration::from_millis(200), next.as_mut()).await.expect_err("there is nothing to be read");
+    std::fs::remove_dir(&segment).unwrap();
+    std::fs::rename(&aside, &segment).unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(60), next).await.expect("it is tried again");
+    assert_eq!(texts(&[read.unwrap().unwrap()]), ["{\"message\":\"one\"}"]);
+}
+
+/// Scenario: requests are answered before they are durable; the process ends, and the next one goes on.
+/// Guarantees: each is read once.
+#[tokio::test]
+async fn in_memory() {
+    let directory = TempDir::new().unwrap();
+    let mut config = config(directory.path(), "");
+    config.spool.durability = forebay_spool::Durability::Memory;
+    let (mut source, address) = open(&config, Resume::start()).await;
+    deliver(address, "a", &[b"a"]).await;
+    let read = source.next().await.unwrap().unwrap();
+    assert_eq!(texts(std::slice::from_ref(&read)), ["{\"message\":\"a\"}"]);
+    deliver(address, "b", &[b"b"]).await;
+    drop(source);
+    config.tuning.ends = true;
+    let after = BTreeMap::from([(read.span.partition, read.span.to)]);
+    let (mut source, _) = open(&config, Resume::After(after)).await;
+    assert_eq!(texts(&drain(source.as_mut()).await), ["{\"message\":\"b\"}"]);
 }
 
 /// Scenario: a source that waits, and a request that comes meanwhile.

@@ -5,7 +5,8 @@ use forebay_testkit::services::aggregate;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use crate::aggregate::{ALL_HASH_KEYS, Aggregate};
+use crate::aggregate::Aggregate;
+use crate::record::ALL_HASH_KEYS;
 
 /// A message with the frame that makes it an aggregate.
 fn framed(message: &[u8]) -> Vec<u8> {

@@ -9,9 +9,9 @@ use forebay_testkit::services::aggregate;
 use proptest::prelude::*;
 
 use super::{cutter, messages, record, shard};
-use crate::aggregate::ALL_HASH_KEYS;
 use crate::columns::Column;
 use crate::cut::{Cutter, Framing, OtherShards};
+use crate::record::ALL_HASH_KEYS;
 use crate::record::{Record, Shard};
 
 /// All reads of the records after `from`, up to `stop`, and how many records are left.

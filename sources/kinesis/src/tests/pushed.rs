@@ -1,14 +1,15 @@
 //! Enhanced fan-out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use forebay_api::{Resume, SourceConfig};
+use forebay_api::{Partition, Position, Resume, Source, SourceConfig, Span};
 use forebay_testkit::services::{KinesisLimits, KinesisMishap, KinesisServer};
 use serde_json::{Value, json};
 
 use super::remote::{eventful, server};
-use super::{rows, source, until};
+use super::{next, rows, source, until};
+use crate::Kinesis;
 
 fn fan_out(more: Value) -> Value {
     let mut keys = json!({ "mode": "fan_out", "consumer": "forebay" });
@@ -17,14 +18,23 @@ fn fan_out(more: Value) -> Value {
 }
 
 /// Scenario: a source over a stream that was split and merged, with plain, aggregated, damaged and empty records, which
-/// are pushed.
+/// are pushed to a consumer that is there.
 /// Guarantees: it keeps the contract of a source.
 #[tokio::test]
 async fn conformance() {
     let server = eventful();
     server.set_limits(KinesisLimits { subscription_idle: Duration::from_millis(5), ..KinesisLimits::without_rates() });
-    forebay_testkit::source(&source(&server.endpoint(), fan_out(json!({})))).await;
+    let config = source(&server.endpoint(), fan_out(json!({})));
+    register(&config).await;
+    forebay_testkit::source(&config).await;
     assert!(server.calls("SubscribeToShard").answered > 0);
+}
+
+/// Registers the consumer, as an operator does.
+async fn register(config: &Kinesis) {
+    let client = config.aws.clone().unwrap().kinesis().await.unwrap();
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/cdn";
+    client.register_stream_consumer().stream_arn(arn).consumer_name("forebay").send().await.unwrap();
 }
 
 /// Scenario: subscriptions break, run out, are refused because an earlier one is not over, or fail in every other way.
@@ -49,7 +59,7 @@ async fn what_passes_by_itself() {
     }
     server.fail("SubscribeToShard", 1, KinesisMishap::AnswerLost);
     let config = source(&server.endpoint(), fan_out(json!({ "end": "never" })));
-    let mut source = config.open(Resume::start()).await.unwrap();
+    let (mut source, _) = open(&config, &BTreeMap::new()).await;
     let mut put = 0;
     for round in 0..4 {
         for _ in 0..50 {
@@ -74,7 +84,7 @@ async fn renewed_in_time() {
     let server = server(1);
     let mut config = source(&server.endpoint(), fan_out(json!({ "end": "never" })));
     config.tuning.renewed_after = Duration::from_millis(40);
-    let mut source = config.open(Resume::start()).await.unwrap();
+    let (mut source, _) = open(&config, &BTreeMap::new()).await;
     let mut put = 0;
     while server.calls("SubscribeToShard").answered < 5 {
         server.put("cdn", "a", format!("row {put}"));
@@ -83,25 +93,69 @@ async fn renewed_in_time() {
     }
 }
 
-/// Scenario: a consumer is registered by the source, or was there before; the source is stopped.
-/// Guarantees: only one that the source has registered is removed.
+/// Opens a source, and makes durable what it says first: which consumer is ours.
+async fn open(config: &Kinesis, after: &BTreeMap<Partition, Position>) -> (Box<dyn Source>, Span) {
+    let mut source = config.open(Resume::After(after.clone())).await.unwrap();
+    let mut settler = source.settler().unwrap();
+    let noted = next(&mut *source).await.unwrap().span;
+    assert_eq!(noted.partition.as_str(), "cdn/consumer/forebay");
+    settler.settled(&noted.partition, &noted.to).await.unwrap();
+    (source, noted)
+}
+
+/// How many consumers there are.
+async fn consumers(config: &Kinesis) -> usize {
+    let client = config.aws.clone().unwrap().kinesis().await.unwrap();
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/cdn";
+    client.list_stream_consumers().stream_arn(arn).send().await.unwrap().consumers().len()
+}
+
+/// Scenario: a consumer is registered by the source, which is closed; by one that is killed, and goes on; by one that is closed
+/// while it is busy with that; by somebody else, before the source is opened, or between two lives of it.
+/// Guarantees: nothing is pushed before it is durable that the consumer is ours; it is gone when a source is closed that has
+/// registered it in this life or the one before; somebody else's stays.
 #[tokio::test]
 async fn only_ours_is_removed() {
     let server = server(1);
     server.put("cdn", "a", "one");
     let config = source(&server.endpoint(), fan_out(json!({ "end": "never" })));
+    let start = BTreeMap::new();
+
     let mut ours = config.open(Resume::start()).await.unwrap();
+    let mut settler = ours.settler().unwrap();
+    let noted = next(&mut *ours).await.unwrap().span;
+    let early = tokio::time::timeout(Duration::from_millis(100), ours.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    settler.settled(&noted.partition, &noted.to).await.unwrap();
     assert_eq!(rows(&mut *ours, 1).await, ["one"]);
-    drop(ours);
-    until("the consumer is removed", || server.calls("DeregisterStreamConsumer").answered == 1).await;
-    let client = config.aws.clone().unwrap().kinesis().await.unwrap();
-    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/cdn";
-    client.register_stream_consumer().stream_arn(arn).consumer_name("forebay").send().await.unwrap();
-    let mut again = config.open(Resume::start()).await.unwrap();
+    ours.close().await;
+    assert_eq!(consumers(&config).await, 0);
+
+    let after = BTreeMap::from([(noted.partition, noted.to)]);
+    let (killed, noted) = open(&config, &after).await;
+    let after = BTreeMap::from([(noted.partition, noted.to)]);
+    drop(killed);
+    assert_eq!(consumers(&config).await, 1);
+    let mut again = config.open(Resume::After(after.clone())).await.unwrap();
     assert_eq!(rows(&mut *again, 1).await, ["one"]);
-    drop(again);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(server.calls("DeregisterStreamConsumer").answered, 1);
+    again.close().await;
+    assert_eq!(consumers(&config).await, 0);
+
+    let registered = server.calls("RegisterStreamConsumer").answered;
+    let mut hasty = config.open(Resume::start()).await.unwrap();
+    until("it is registered", || server.calls("RegisterStreamConsumer").answered > registered).await;
+    hasty.close().await;
+    assert_eq!(consumers(&config).await, 0);
+
+    // In another second: the name of a consumer has the time at which it was made.
+    server.advance(Duration::from_secs(1));
+    register(&config).await;
+    for after in [start, after] {
+        let mut theirs = config.open(Resume::After(after)).await.unwrap();
+        assert_eq!(rows(&mut *theirs, 1).await, ["one"]);
+        theirs.close().await;
+        assert_eq!(consumers(&config).await, 1);
+    }
 }
 
 /// Scenario: `mode = "auto"` without the right to register a consumer; with it, but without the right to subscribe.
@@ -114,7 +168,10 @@ async fn polled_if_it_must_be() {
         server.put("cdn", "b", "two");
         server.fail(call, 100, KinesisMishap::Error(400, "AccessDeniedException".into()));
         let config = source(&server.endpoint(), json!({ "mode": "auto", "consumer": "forebay" }));
-        let mut source = config.open(Resume::start()).await.unwrap();
+        let mut source = match call {
+            "SubscribeToShard" => open(&config, &BTreeMap::new()).await.0,
+            _ => config.open(Resume::start()).await.unwrap(),
+        };
         let found: BTreeSet<String> = rows(&mut *source, 2).await.into_iter().collect();
         assert_eq!(found, ["one", "two"].map(str::to_owned).into());
         assert!(server.calls("GetRecords").answered > 0);

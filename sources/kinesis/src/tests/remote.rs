@@ -121,6 +121,38 @@ async fn latest_is_of_the_first_start() {
     assert_eq!(both, ["one", "two"].map(str::to_owned).into());
 }
 
+/// Scenario: a source that starts at the latest record is killed when it is durable of one of two shards where that was, and is
+/// started again.
+/// Guarantees: nothing is read before it is durable of both; what was there at the first start is not read, and everything
+/// after that is.
+#[tokio::test]
+async fn a_first_start_that_is_cut_short() {
+    let server = server(2);
+    server.put("cdn", "a", "old");
+    server.put("cdn", "b", "old");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let config = source(&server.endpoint(), json!({ "start": "latest", "end": "never" }));
+    let mut source = config.open(Resume::start()).await.unwrap();
+    let mut settler = source.settler().unwrap();
+    let begun = [next(&mut *source).await.unwrap(), next(&mut *source).await.unwrap()];
+    // They belong to different shards.
+    server.put("cdn", "a", "one");
+    server.put("cdn", "b", "two");
+    let span = &begun[0].span;
+    settler.settled(&span.partition, &span.to).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(100), source.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(source);
+
+    let mut source = config.open(Resume::After([(span.partition.clone(), span.to.clone())].into())).await.unwrap();
+    let mut settler = source.settler().unwrap();
+    let other = next(&mut *source).await.unwrap();
+    assert_eq!((&other.span.partition, &other.span.to), (&begun[1].span.partition, &begun[1].span.to));
+    settler.settled(&other.span.partition, &other.span.to).await.unwrap();
+    let both: BTreeSet<String> = rows(&mut *source, 2).await.into_iter().collect();
+    assert_eq!(both, ["one", "two"].map(str::to_owned).into());
+}
+
 /// Scenario: records that came before, at and after a time, at which a source starts; a shard that was closed before it.
 /// Guarantees: what arrived at this time or later is read, and nothing else.
 #[tokio::test]
@@ -217,6 +249,10 @@ async fn other_servers() {
     let merge = client.merge_shards().stream_name("cdn").shard_to_merge(shard(1)).adjacent_shard_to_merge(shard(2));
     settled(|| merge.clone().send()).await;
     put(&["four", "five"]).await;
+    let described = client.describe_stream_summary().stream_name("cdn").send().await.unwrap();
+    let arn = described.stream_description_summary.unwrap().stream_arn;
+    let register = client.register_stream_consumer().stream_arn(arn).consumer_name("forebay");
+    settled(|| register.clone().send()).await;
     for more in [json!({}), json!({ "mode": "fan_out", "consumer": "forebay" })] {
         let reads = forebay_testkit::read(&source(&server.endpoint(), more), Resume::start()).await;
         let place = |read: &Read| (0..read.rows.num_rows()).map(|it| read.position(it).to_string()).collect::<Vec<_>>();

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::remote::{eventful, server};
 use super::{messages, next, source, until};
 use crate::Kinesis;
-use crate::aggregate::ALL_HASH_KEYS;
+use crate::record::ALL_HASH_KEYS;
 
 /// One server for all tests; each has tables of its own. It ends with the process.
 fn dynamo() -> &'static DynamoDb {

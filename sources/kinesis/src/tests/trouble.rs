@@ -1,15 +1,18 @@
 //! Streams where something goes wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use forebay_api::{BoxError, Position, Read, Resume, Source, SourceConfig, Span};
+use bytes::Bytes;
+use forebay_api::{BoxError, Partition, Position, Read, Resume, Source, SourceConfig, Span};
 use forebay_testkit::services::{Fault, FaultProxy, KinesisLimits, KinesisMishap, KinesisServer, Rule};
 use serde_json::json;
 
 use super::remote::{ends, server};
-use super::{messages, next, rows, shown, source};
+use super::{messages, next, rows, shown, source, until};
 use crate::api::Limits;
+use crate::replay::Replay;
+use crate::{End, Kinesis};
 
 async fn all(source: &mut dyn Source) -> Vec<Read> {
     let mut reads = Vec::new();
@@ -116,22 +119,36 @@ async fn throttling() {
     assert_eq!((messages(&left), messages(&right)), (messages(&one), messages(&one)));
 }
 
-/// Scenario: a shard in which there is nothing, and then one in which there is something now and then, is polled for a while.
+/// Scenario: a shard in which there is nothing, and then one in which there is something now and then, is polled for a while;
+/// meanwhile calls fail in every way, and in the end all of it is read again, and again.
 /// Guarantees: never more than five calls a second.
 #[tokio::test]
 async fn five_calls_a_second() {
     let server = server(1);
     let mut config = source(&server.endpoint(), json!({ "end": "never" }));
     config.tuning.interval = crate::pace::INTERVAL;
+    for code in ["ExpiredIteratorException", "InvalidArgumentException", "AccessDeniedException", "InternalFailure"] {
+        server.fail("GetRecords", 1, KinesisMishap::Error(400, code.into()));
+        server.fail("GetRecords", 1, KinesisMishap::AnswerLost);
+        server.fail("GetRecords", 1, KinesisMishap::Nothing);
+    }
+    let calls = || server.calls("GetRecords").answered + server.calls("GetRecords").refused;
     let begun = Instant::now();
     let mut source = config.open(Resume::start()).await.unwrap();
+    until("everything has failed", || calls() > 12).await;
     let nothing = tokio::time::timeout(Duration::from_secs(1), source.next()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     for nth in 0..3 {
         server.put("cdn", "a", format!("row {nth}"));
         assert_eq!(rows(&mut *source, 1).await, [format!("row {nth}")]);
     }
-    let (calls, seconds) = (server.calls("GetRecords").answered, begun.elapsed().as_secs_f64());
+    drop(source);
+    let reads = all(&mut *Kinesis { end: End::CaughtUp, ..config.clone() }.open(Resume::start()).await.unwrap()).await;
+    let span = reads.last().unwrap().span.clone();
+    for _ in 0..3 {
+        assert_eq!(replayed(&config, &span).await.unwrap().len(), 1);
+    }
+    let (calls, seconds) = (calls(), begun.elapsed().as_secs_f64());
     assert!(calls as f64 <= seconds * 5.0 + 1.0, "{calls} calls in {seconds} s");
 }
 
@@ -198,8 +215,9 @@ async fn replayed(config: &crate::Kinesis, span: &Span) -> Result<Vec<Read>, Box
     Ok(reads)
 }
 
-/// Scenario: spans are read again of which records have expired, in the beginning or all of them; or the shard has.
-/// Guarantees: an error that says so; never fewer rows.
+/// Scenario: spans are read again when the record before them has expired, some of their own, or all; or the shard has.
+/// Guarantees: what is there is read; where the last record is not, an error says so. (That rows are missing before it is found
+/// by whoever knows how many there were: `a_replay_that_brings_fewer_rows` of the engine.)
 #[tokio::test]
 async fn a_replay_of_what_is_gone() {
     let server = server(1);
@@ -215,10 +233,11 @@ async fn a_replay_of_what_is_gone() {
     assert_eq!(messages(&replayed(&config, &span(1, 3)).await.unwrap()), ["two", "three"]);
     let shard = server.open_shards("cdn")[0].clone();
     server.trim("cdn", &shard, 1);
-    let of_first = replayed(&config, &span(1, 3)).await.unwrap_err().to_string();
-    assert!(of_first.contains("have expired from the stream since they were read"), "{of_first}");
+    assert_eq!(messages(&replayed(&config, &span(1, 3)).await.unwrap()), ["two", "three"]);
     assert_eq!(messages(&replayed(&config, &span(2, 4)).await.unwrap()), ["three", "four"]);
-    server.trim("cdn", &shard, 3);
+    server.trim("cdn", &shard, 1);
+    assert_eq!(messages(&replayed(&config, &span(1, 3)).await.unwrap()), ["three"]);
+    server.trim("cdn", &shard, 2);
     for (from, to) in [(1, 3), (2, 4)] {
         let why = replayed(&config, &span(from, to)).await.unwrap_err().to_string();
         assert!(why.contains("have expired from the stream since they were read"), "{why}");
@@ -229,25 +248,71 @@ async fn a_replay_of_what_is_gone() {
     assert!(why.ends_with("the shard is gone"), "{why}");
 }
 
-/// Scenario: the stream is not there at first; a source that has far more to read than it may hold in memory, and whoever
-/// takes it takes its time.
-/// Guarantees: it is waited for; what is not taken is not asked for.
-#[tokio::test]
+/// Scenario: the stream is not there at first. Then there are a hundred shards with ten megabytes each, of which nothing is
+/// known, and whoever takes the rows takes his time.
+/// Guarantees: it is waited for. What was answered and is not taken yet is never more than there is room for, from the first
+/// answer on; a single answer may be ten megabytes long.
+#[tokio::test(flavor = "multi_thread")]
 async fn waits() {
+    const SHARDS: usize = 100;
+    const ROOM: usize = 24 << 20;
     let server = KinesisServer::with(KinesisLimits::without_rates());
-    let mut config = source(&server.endpoint(), json!({ "end": "never", "records_max": 20 }));
-    config.tuning.room_bytes = 1 << 20;
+    let mut config = source(&server.endpoint(), json!({ "end": "never" }));
+    config.tuning.room_bytes = ROOM as u64;
     let mut source = config.open(Resume::start()).await.unwrap();
     while server.calls("ListShards").refused < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    server.create_stream("cdn", 4);
-    let row = |it: usize| format!("row {it} {}", "x".repeat(50_000));
-    server.put_directly("cdn", (0..400).map(|it| (format!("{it}"), row(it))));
-    let first = rows(&mut *source, 1).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let calls = server.calls("GetRecords").answered;
-    assert!(calls <= 8, "{calls} calls of 1 MB each");
-    let rest = rows(&mut *source, 400 - first.len()).await;
-    assert_eq!(set(first.into_iter().chain(rest).collect()), (0..400).map(row).collect());
+    server.create_stream("cdn", SHARDS as u32);
+    let record = Bytes::from("x".repeat(10 << 10));
+    server.put_directly("cdn", (0..SHARDS << 10).map(|it| (format!("{it}"), record.clone())));
+    let mut taken = 0;
+    while taken < 48 << 20 {
+        if taken % (8 << 20) == 0 {
+            // Time to ask for everything that will be asked for.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        // Four letters for three bytes, and a little around each record.
+        let held = (server.calls("GetRecords").bytes * 3 / 4).saturating_sub(taken);
+        assert!(held < ROOM * 11 / 10, "{held} bytes in memory, {taken} taken");
+        taken += rows(&mut *source, 1).await.iter().map(String::len).sum::<usize>();
+    }
+}
+
+/// Scenario: a delivery had two times five records of each of a hundred shards, by turns; they are read again, when ten
+/// megabytes lie in each of the shards, and there is room for little.
+/// Guarantees: every row comes, though not all of what was asked for can be kept for later; less than a third of what lies there is
+/// asked for; in the end nothing is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_holds_little() {
+    const SHARDS: usize = 100;
+    const ROOM: usize = 12 << 20;
+    let server = KinesisServer::with(KinesisLimits::without_rates());
+    server.create_stream("cdn", SHARDS as u32);
+    let record = Bytes::from("x".repeat(10 << 10));
+    server.put_directly("cdn", (0..SHARDS << 10).map(|it| (format!("{it}"), record.clone())));
+    let config = source(&server.endpoint(), json!({ "records_max": 5 }));
+    let mut beginning = config.open(Resume::start()).await.unwrap();
+    let mut begun: BTreeMap<Partition, Vec<Span>> = BTreeMap::new();
+    // The first of a shard says where its first record is.
+    while begun.len() < SHARDS || begun.values().any(|it| it.len() < 3) {
+        let span = next(&mut *beginning).await.unwrap().span;
+        begun.entry(span.partition.clone()).or_default().push(span);
+    }
+    drop(beginning);
+    let spans: Vec<Span> = (0..3).flat_map(|nth| begun.values().map(move |it| it[nth].clone())).collect();
+
+    let mut config = source(&server.endpoint(), json!({}));
+    config.tuning.room_bytes = ROOM as u64;
+    let context = config.context().await.unwrap();
+    let before = server.calls("GetRecords").bytes;
+    let mut replay = Replay::new(context.clone(), &config.streams().unwrap(), spans);
+    let mut found = 0;
+    while let Some(read) = replay.next().await.unwrap() {
+        found += read.rows.num_rows();
+    }
+    assert_eq!(found, SHARDS * 10);
+    let (asked, there) = (server.calls("GetRecords").bytes - before, SHARDS * (10 << 20));
+    assert!(asked < there * 3 / 10, "{asked} of {there} bytes");
+    assert!(context.room.try_take(ROOM as u64).is_some(), "something is held still");
 }

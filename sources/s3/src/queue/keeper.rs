@@ -8,13 +8,12 @@ use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
 use forebay_api::BoxError;
-use forebay_aws::{Trouble, failed, trouble};
+use forebay_aws::{Patience, Trouble, failed, trouble};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::queue::MessageId;
 use crate::queue::ledger::{Extension, Ledger};
-use crate::store::Patience;
 
 /// SQS takes so many in one request.
 pub const BATCH_MAX: usize = 10;

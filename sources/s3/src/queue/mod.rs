@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::Message;
 use forebay_api::{BoxError, Partition, Position, Settler};
-use forebay_aws::{Trouble, trouble};
+use forebay_aws::{Patience, Trouble, trouble};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,7 +25,7 @@ use crate::feed::Fed;
 use crate::letter::Letter;
 use crate::queue::keeper::{BATCH_MAX, Keeper};
 use crate::queue::message::Event;
-use crate::store::{Found, Patience, Store};
+use crate::store::{Found, Store};
 
 pub use ledger::Ledger;
 

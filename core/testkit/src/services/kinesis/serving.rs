@@ -75,8 +75,13 @@ fn carry_out(shared: &Shared, operation: &str, body: &[u8]) -> (Result<Answer, R
         _ => ask(&mut state, operation, body, mishap == Some(KinesisMishap::Nothing)),
     };
     let calls = state.calls.entry(operation.into()).or_default();
-    match answer {
-        Ok(_) => calls.answered += 1,
+    match &answer {
+        Ok(answer) => {
+            calls.answered += 1;
+            if let Answer::Json(json) = answer {
+                calls.bytes += json.len();
+            }
+        }
         Err(_) => calls.refused += 1,
     }
     (answer, mishap == Some(KinesisMishap::AnswerLost))

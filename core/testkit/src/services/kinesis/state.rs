@@ -60,6 +60,8 @@ pub struct KinesisCalls {
     pub answered: usize,
     /// Calls that were refused, whatever the reason.
     pub refused: usize,
+    /// How long the answers were, in bytes. What is pushed is not counted.
+    pub bytes: usize,
 }
 
 /// Who reads a shard by subscription.

@@ -1,4 +1,4 @@
-//! What the file says must not leave the spool: fields, and parameters of queries.
+//! What the file says must not leave the spool of a body: fields, and parameters of queries.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ const QUERY: &str = "url.query";
 
 /// The fields and parameters that are removed.
 #[derive(Clone, Debug, Default)]
-pub struct Tidy {
+pub struct BodyPrivacy {
     /// With all below them.
     pub removed: Vec<String>,
     /// The same, but only as far as events say them themselves: the server knows better.
@@ -22,16 +22,24 @@ pub struct Tidy {
     pub parameters: Option<Vec<String>>,
 }
 
-impl Tidy {
+impl BodyPrivacy {
     /// Whether there is something to remove from an event.
     pub fn applies(&self, is_stripped: bool) -> bool {
         is_stripped || !self.removed.is_empty() || !self.hidden.is_empty() || self.parameters.is_some()
     }
 
-    /// Whether a field that an event has is kept.
-    pub fn keeps(&self, path: &str, is_stripped: bool) -> bool {
+    /// Whether a value that an event has is kept, or what [`BodyPrivacy::value`] makes of it.
+    pub fn keeps(&self, pair: &Pair<'_>, is_stripped: bool) -> bool {
         let also = if is_stripped { &STRIPPED[..] } else { &[] };
-        self.keeps_of_head(path) && !self.hidden.iter().chain(also).any(|it| lies_in(path, it))
+        let mut removed = self.removed.iter().map(String::as_str);
+        let mut hidden = self.hidden.iter().chain(also).copied();
+        !removed.any(|it| concerns(pair, it)) && !hidden.any(|it| concerns(pair, it)) && !self.hides_query(pair)
+    }
+
+    /// Whether a value may have a query that cannot be cut down, because it is no text.
+    fn hides_query(&self, pair: &Pair<'_>) -> bool {
+        let has_query = |field: &str| concerns(pair, field) && !(pair.kind == Kind::Text && pair.path == field);
+        self.parameters.is_some() && URLS.into_iter().chain([QUERY]).any(has_query)
     }
 
     /// Whether a field that the server fills is kept.
@@ -58,7 +66,7 @@ impl Tidy {
     /// An event as it may be kept, in one object with the paths as names.
     pub fn event(&self, pairs: &[Pair<'_>], is_stripped: bool) -> String {
         let mut json = String::from("{");
-        for pair in pairs.iter().filter(|it| self.keeps(&it.path, is_stripped)) {
+        for pair in pairs.iter().filter(|it| self.keeps(it, is_stripped)) {
             if json.len() > 1 {
                 json.push(',');
             }
@@ -72,6 +80,12 @@ impl Tidy {
         json.push('}');
         json
     }
+}
+
+/// Whether a value is that of a field, lies below it, or is an array that may hold it.
+fn concerns(pair: &Pair<'_>, field: &str) -> bool {
+    let may_hold = pair.kind == Kind::Array && (pair.path.is_empty() || lies_in(field, &pair.path));
+    may_hold || lies_in(&pair.path, field)
 }
 
 fn lies_in(path: &str, field: &str) -> bool {

@@ -2,44 +2,84 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_api::{BoxError, Promise, Resume, Source, Span};
-use forebay_state::{Pending, Snapshot, SourceSpan, Store};
+use forebay_api::{BoxError, Plan, Promise, Resume, Source, Span};
+use forebay_state::{Change, Pending, Snapshot, SourceSpan, Store, new_epoch};
+use futures_util::future::try_join_all;
 
 use crate::RunError;
 use crate::counters::add;
 use crate::delivery::{Delivery, SinkSide};
 use crate::flow::Flow;
+use crate::handover::{SHARED, check_not_shared_before};
 use crate::lane::broken;
 use crate::ledger::Ledger;
 use crate::outlet::write;
-use crate::part::Origin;
-use crate::pipeline::Graph;
+use crate::part::{Origin, load};
+use crate::pipeline::{Graph, SinkNode};
 use crate::recovery::unfinished;
+use crate::way::check_ways;
 
 /// What to do about a delivery that cannot be rebuilt.
 const GIVE_UP: &str = "a crash left it open: run once more with the file and the input as they were then; \
     or give it up with `--abandon-pending`, which reads its rows again as far as they are there, and may double some";
 
-/// What every rebuilt delivery needs.
-pub(crate) struct Replay<'a> {
-    pub graph: &'a Graph<'a>,
-    pub sources: &'a [Origin<'a>],
-    pub store: &'a dyn Store,
-    pub snapshot: &'a Snapshot,
+/// Makes what is pending in a store, all sinks at the same time. `sources` are all that it may hold rows of.
+pub(crate) async fn rebuild(graph: &Graph<'_>, sources: &[Origin<'_>], store: &dyn Store) -> Result<(), RunError> {
+    let mut snapshot = load(store).await?;
+    check_not_shared_before(graph.plan, &snapshot)?;
+    check_ways(graph, sources, store, &snapshot).await?;
+    if graph.abandon_pending {
+        abandon(store, &snapshot).await?;
+        snapshot = load(store).await?;
+    }
+    warn_of_strangers(graph.plan, &snapshot, &graph.nodes);
+    let rebuild = Rebuild { graph, sources, store, snapshot: &snapshot };
+    // Side by side, so that a sink that is down does not keep the others from what was begun for them.
+    try_join_all(graph.nodes.iter().enumerate().map(|(index, node)| rebuild.sink(index, node))).await?;
+    Ok(())
 }
 
-impl Replay<'_> {
+/// Gives up what a crash left open. It may be visible under its ids, and its rows come again cut otherwise: another epoch
+/// makes other ids of them, so that no sink takes new rows for old ones.
+async fn abandon(store: &dyn Store, snapshot: &Snapshot) -> Result<(), RunError> {
+    if snapshot.pending.is_empty() {
+        return Ok(());
+    }
+    for ((sink, _), pending) in &snapshot.pending {
+        let (id, rows) = (&pending.id, pending.rows);
+        tracing::warn!(sink, %id, rows, "a delivery that a crash left open is given up; its rows are read again");
+    }
+    let forget = snapshot.pending.keys().cloned().collect();
+    write(store, "[state]", Change { forget, epoch: Some(new_epoch()), ..Change::default() }).await
+}
+
+/// Says which names of the state the file does not have: a node that was renamed begins anew, and that may double rows.
+fn warn_of_strangers(plan: &Plan, snapshot: &Snapshot, nodes: &[SinkNode]) {
+    let sinks: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.sink.as_str()).collect();
+    let sources: BTreeSet<&str> = snapshot.committed.keys().map(|it| it.source.as_str()).collect();
+    for sink in sinks.into_iter().filter(|sink| *sink != SHARED && !nodes.iter().any(|it| it.side.name == *sink)) {
+        tracing::warn!(sink, "the state knows a sink that is not in the file; under another name it begins anew");
+    }
+    for source in sources.into_iter().filter(|source| !plan.sources.iter().any(|it| it.name == *source)) {
+        tracing::warn!(source, "the state knows a source that is not in the file; under another name it begins anew");
+    }
+}
+
+/// What every rebuilt delivery needs.
+struct Rebuild<'a> {
+    graph: &'a Graph<'a>,
+    sources: &'a [Origin<'a>],
+    store: &'a dyn Store,
+    snapshot: &'a Snapshot,
+}
+
+impl Rebuild<'_> {
     /// Rebuilds what is pending for the sink number `index`, delivery by delivery, in their order.
     ///
     /// A delivery that was recorded under another pipeline cannot be rebuilt as it was. Where that could double or
-    /// lose rows it is an error; `fingerprint` is that of the pipeline now.
-    pub async fn sink(
-        &self,
-        index: usize,
-        side: &SinkSide,
-        promise: Promise,
-        fingerprint: &str,
-    ) -> Result<(), RunError> {
+    /// lose rows it is an error.
+    async fn sink(&self, index: usize, node: &SinkNode) -> Result<(), RunError> {
+        let side = &*node.side;
         let mut ledger = Ledger::new(&side.name, self.graph.rules, &self.snapshot.committed);
         for pending in unfinished(self.snapshot, &side.name) {
             let failed = |gap| RunError::new(&side.name, "found a gap in its progress", Box::new(gap));
@@ -47,10 +87,15 @@ impl Replay<'_> {
         }
         for pending in unfinished(self.snapshot, &side.name) {
             if !pending.settled {
-                if promise == Promise::OncePerId && pending.fingerprint != fingerprint {
+                if node.promise == Promise::OncePerId && pending.fingerprint != node.fingerprint {
                     let what = format!("delivery {} was begun by another version of the pipeline", pending.id);
                     return Err(RunError::new(&side.name, "could not rebuild a delivery", what.into()).hint(GIVE_UP));
                 }
+                // How large it will be is known only in the end; not much larger than this.
+                let _held = match &node.budget {
+                    Some(budget) => Some(budget.leave(budget.take(node.batch.bytes_max.bytes()).await)),
+                    None => None,
+                };
                 self.delivery(index, side, pending).await?;
                 add(&self.graph.counters.node(&side.name).rebuilt, 1);
             }
@@ -65,7 +110,7 @@ impl Replay<'_> {
         let (id, rows) = (&pending.id, pending.rows);
         tracing::info!(sink = side.name, %id, rows, "rebuilding a delivery that a crash left open");
         let counters = self.graph.counters.node(&side.name);
-        let mut delivery = Delivery::again(pending.number, id.clone());
+        let mut delivery = Delivery::again(pending.number, id.clone(), pending.intended);
         let mut sources = BTreeMap::new();
         for SourceSpan { source, .. } in &pending.spans {
             if !sources.contains_key(source.as_str()) {
@@ -89,12 +134,13 @@ impl Replay<'_> {
         let Some(origin) = self.sources.iter().find(|it| it.planned.name == name) else {
             return Err(lost(side, format!("the source `{name}` is not in the file any more")));
         };
-        let flow = Flow::new(self.graph.plan, origin.planned, &self.graph.letters_of, self.graph.counters.clone())?;
-        if !flow.sinks().contains(&index) {
+        let route = self.graph.route(name);
+        if !route.sinks.contains_key(&index) {
             return Err(lost(side, format!("rows of the source `{name}` do not reach the sink any more")));
         }
         let spans = pending.spans.iter().filter(|it| it.source == name).map(|it| it.span.clone()).collect();
         let source = origin.open(Resume::Replay(spans)).await.map_err(|error| unread(name, error))?;
+        let flow = Flow::new(self.graph.plan, route.clone(), self.graph.counters.clone())?;
         Ok(Again { source, flow })
     }
 
@@ -108,7 +154,7 @@ impl Replay<'_> {
         delivery: &mut Delivery,
     ) -> Result<(), RunError> {
         let Again { source, flow } = again;
-        let name = flow.source.clone();
+        let name = flow.route.source.clone();
         let mut left = Some(span);
         while let Some(expected) = &left {
             let Some(read) = source.next().await.map_err(|error| unread(&name, error))? else {

@@ -15,23 +15,27 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 
-/// How often the files are looked at.
+/// How often the files are looked at, unless tests look more often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Files of a certificate.
+/// The certificate to show, and its key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The file of the certificate and those that it was signed with, as PEM, such as `"/etc/forebay/cert.pem"`. When it
     /// changes, new connections get the new one, half a minute later.
     pub certificate: PathBuf,
-    /// The file of its private key, as PEM.
+    /// The file of its private key, as PEM, such as `"/etc/forebay/key.pem"`.
     pub key: PathBuf,
+    /// What tests make small: how often the files are looked at, if not every half minute.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub look_every: Option<Duration>,
 }
 
 /// The certificate that is shown now.
 #[derive(Debug)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     files: Tls,
     provider: Arc<CryptoProvider>,
     shown: RwLock<(Arc<CertifiedKey>, Times)>,
@@ -42,32 +46,42 @@ type Times = [SystemTime; 2];
 
 impl Certificate {
     /// Reads the files.
-    pub fn open(files: &Tls) -> Result<Arc<Self>, BoxError> {
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be read, or they do not belong together; with its name.
+    pub(crate) fn open(files: &Tls) -> Result<Arc<Self>, BoxError> {
         let provider = Arc::new(ring::default_provider());
         let times = times(files)?;
         let shown = RwLock::new((read(files, &provider)?, times));
         Ok(Arc::new(Self { files: files.clone(), provider, shown }))
     }
 
-    /// Accepts connections with it.
-    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, BoxError> {
+    /// Accepts connections with it, and offers these protocols, the best one first.
+    ///
+    /// # Errors
+    ///
+    /// Never with the cryptography that is built in.
+    pub(crate) fn acceptor(self: &Arc<Self>, protocols: &[&str]) -> Result<TlsAcceptor, BoxError> {
         let config =
             ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions()?;
         let mut config = config.with_no_client_auth().with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// Looks at the files for ever.
-    pub async fn follow(self: Arc<Self>) {
+    pub(crate) async fn follow(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.look();
+            tokio::time::sleep(self.files.look_every.unwrap_or(LOOK_EVERY)).await;
+            let looking = self.clone();
+            // The files may lie where reading takes its time.
+            let _ = tokio::task::spawn_blocking(move || looking.look()).await;
         }
     }
 
     /// Shows the certificate in the files, if it is another one. What cannot be read now may be half written.
-    pub fn look(&self) {
+    fn look(&self) {
         let changed = times(&self.files).map(|it| it != self.shown.read().unwrap_or_else(PoisonError::into_inner).1);
         let renewed = match changed {
             Ok(false) => return,

@@ -13,7 +13,7 @@ const FORMAT: &str = "forebay 1";
 
 /// What stands in the attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ours {
+pub struct LeaseState {
     /// Whose lease this is, so that two streams do not share a table by mistake.
     pub partition: Partition,
     pub checkpoint: Checkpoint,
@@ -21,7 +21,7 @@ pub struct Ours {
     pub state: Vec<u8>,
 }
 
-impl Ours {
+impl LeaseState {
     pub fn encode(&self) -> Vec<u8> {
         let Self { partition, checkpoint, committed, state } = self;
         let head = format!("{FORMAT}\n{partition}\n{checkpoint}\n{}\n{committed}\n", checkpoint.sub());
@@ -44,9 +44,9 @@ impl Ours {
 }
 
 /// What is known of a partition from the row of its lease.
-pub fn kept(checkpoint: &Checkpoint, ours: Option<&Ours>, rows: RowsAre) -> Kept {
-    match ours.filter(|it| it.checkpoint == *checkpoint) {
-        Some(ours) => Kept { state: Some(ours.state.clone()), committed: Some(ours.committed.clone()) },
+pub fn known(checkpoint: &Checkpoint, state: Option<&LeaseState>, rows: RowsAre) -> Kept {
+    match state.filter(|it| it.checkpoint == *checkpoint) {
+        Some(it) => Kept { state: Some(it.state.clone()), committed: Some(it.committed.clone()) },
         None => Kept { state: None, committed: checkpoint.position(rows) },
     }
 }

@@ -1,0 +1,154 @@
+//! Connections: how long they may take, and how they end.
+
+use expect_test::expect;
+
+use super::*;
+
+/// Scenario: a connection is idle between two requests for longer than a head may take; before that, a body came that
+/// nobody read.
+/// Guarantees: it is still open, and nothing is counted: the time of a head begins with its first byte.
+#[tokio::test]
+async fn idle_is_no_slow_head() {
+    let served = serve(Bounds { header_timeout: Duration::from_secs(3), ..BOUNDS }).await;
+    let mut stream = served.connect().await;
+    assert_eq!(ask(&mut stream, POST).await, "200 2");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(ask(&mut stream, "POST /unread HTTP/1.1\r\nHost: b\r\nContent-Length: 4\r\n\r\n{").await, "404 ");
+    stream.write_all(b"   ").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(ask(&mut stream, POST).await, "200 2");
+    served.counted("accepted=2").await;
+}
+
+/// Scenario: connections on which nothing comes, or half a head, first or after a request; or nothing after one.
+/// Guarantees: each is closed in its time, also while it sends a byte now and then, and those with half a head are counted.
+#[tokio::test]
+async fn slow_heads() {
+    let short = Duration::from_secs(2);
+    let served = serve(Bounds { header_timeout: short, idle_timeout: short, ..BOUNDS }).await;
+    assert_eq!(rest(&mut served.connect().await).await, "");
+    let mut stream = served.connect().await;
+    ask(&mut stream, POST).await;
+    assert_eq!(rest(&mut stream).await, "");
+    served.counted("accepted=1").await;
+
+    let served = serve(Bounds { header_timeout: short, ..BOUNDS }).await;
+    for requests in 0..2 {
+        let mut stream = served.connect().await;
+        for _ in 0..requests {
+            ask(&mut stream, POST).await;
+        }
+        let (mut from, mut to) = stream.split();
+        let dripping = async {
+            while to.write_all(b"P").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            _ = rest(&mut from) => {}
+            () = dripping => {}
+        }
+    }
+    served.counted("accepted=1 head_timeout=2").await;
+}
+
+/// Scenario: things that are no HTTP, or too long a head.
+/// Guarantees: the connection is closed, and they are counted.
+#[tokio::test]
+async fn no_http() {
+    let served = serve(BOUNDS).await;
+    let long = format!("GET / HTTP/1.1\r\nHost: b\r\nA: {}\r\n\r\n", "b".repeat(40 << 10));
+    let lines = format!("GET / HTTP/1.1\r\nHost: b\r\n{}\r\n", "A: b\r\n".repeat(70));
+    for bytes in ["\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", &long, &lines] {
+        let mut stream = served.connect().await;
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        rest(&mut stream).await;
+    }
+    served.counted("accepted=0 http=3").await;
+}
+
+/// Scenario: a client sends a whole large body before it reads, to a path where nobody reads it; then one that is larger
+/// than what is read in vain.
+/// Guarantees: the first one gets its answer, and the connection goes on; the second one is cut off.
+#[tokio::test]
+async fn bodies_that_nobody_wants() {
+    let served = serve(BOUNDS).await;
+    let post = |bytes: usize| {
+        format!("POST /unread HTTP/1.1\r\nHost: b\r\nContent-Length: {bytes}\r\n\r\n{}", " ".repeat(bytes))
+    };
+    let mut stream = served.connect().await;
+    for _ in 0..3 {
+        assert_eq!(ask(&mut stream, &post(1 << 20)).await, "404 ");
+    }
+    let mut stream = served.connect().await;
+    let _ = stream.write_all(post(64 << 20).as_bytes()).await;
+    rest(&mut stream).await;
+}
+
+/// Scenario: the server is let go while one connection is idle and a request comes on another one.
+/// Guarantees: the idle one is closed, the request is answered, and nobody listens any more.
+#[tokio::test]
+async fn farewell() {
+    let served = serve(BOUNDS).await;
+    let (mut idle, mut busy) = (served.connect().await, served.connect().await);
+    ask(&mut idle, POST).await;
+    ask(&mut busy, POST).await;
+    busy.write_all(b"POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    let mut said = [0; 25];
+    busy.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let address = served.address();
+    drop(served);
+    assert_eq!(rest(&mut idle).await, "");
+    assert_eq!(ask(&mut busy, "{}").await, "200 2");
+    assert_eq!(rest(&mut busy).await, "");
+    let gone = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
+
+/// Scenario: heads as hyper hands them over.
+/// Guarantees: those are told that a proxy in front could read in another way.
+#[test]
+fn two_ways_to_read() {
+    let cases = [
+        "HTTP/1.1, host: b",
+        "HTTP/1.1, host: b, transfer-encoding: Chunked",
+        "HTTP/1.1",
+        "HTTP/1.1, host: b, host: b",
+        "HTTP/1.1, host: b, transfer-encoding: gzip, transfer-encoding: chunked",
+        "HTTP/1.1, host: b, transfer-encoding: x-chunked",
+        "HTTP/1.0",
+        "HTTP/1.0, host: b, host: b",
+        "HTTP/2.0",
+    ];
+    let mut text = String::new();
+    for case in cases {
+        let mut request = http::Request::new(());
+        let (version, lines) = case.split_once(", ").unwrap_or((case, ""));
+        *request.version_mut() = match version {
+            "HTTP/1.0" => http::Version::HTTP_10,
+            "HTTP/1.1" => http::Version::HTTP_11,
+            _ => http::Version::HTTP_2,
+        };
+        for (name, value) in lines.split(", ").filter_map(|it| it.split_once(": ")) {
+            request.headers_mut().append(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        text += &format!("{}: {case}\n", if crate::malformed(&request) { "malformed" } else { "good" });
+    }
+    expect![[r#"
+        good: HTTP/1.1, host: b
+        good: HTTP/1.1, host: b, transfer-encoding: Chunked
+        malformed: HTTP/1.1
+        malformed: HTTP/1.1, host: b, host: b
+        malformed: HTTP/1.1, host: b, transfer-encoding: gzip, transfer-encoding: chunked
+        malformed: HTTP/1.1, host: b, transfer-encoding: x-chunked
+        good: HTTP/1.0
+        malformed: HTTP/1.0, host: b, host: b
+        good: HTTP/2.0
+    "#]]
+    .assert_eq(&text);
+}

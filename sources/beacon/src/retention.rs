@@ -1,0 +1,69 @@
+//! Which frames of the spool somebody still needs.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use forebay_api::Position;
+
+use crate::reading::place;
+
+/// Where a reading has come to, for who lets go of frames.
+#[derive(Default)]
+pub struct Retention {
+    /// The frames that were read and are not settled.
+    open: VecDeque<Open>,
+    /// The frames that have ids in reach of what comes next, and when they came.
+    in_reach: VecDeque<(u64, u64)>,
+    /// Every frame up to this is settled.
+    settled: u64,
+}
+
+struct Open {
+    sequence: u64,
+    events: u64,
+    /// The first frame that decides which of its events are copies.
+    reaches_to: u64,
+}
+
+impl Retention {
+    /// A reading begins in a frame: all before it is settled.
+    pub fn begin(&mut self, sequence: u64) {
+        self.settled = sequence.saturating_sub(1);
+    }
+
+    /// A frame is read, with so many events. `tick_millis`: when it came, if later frames have it in reach.
+    pub fn read(&mut self, sequence: u64, events: u64, reaches_to: u64, tick_millis: Option<u64>) {
+        self.open.push_back(Open { sequence, events, reaches_to });
+        let Some(tick_millis) = tick_millis else { return };
+        self.in_reach.push_back((sequence, tick_millis));
+        while self.in_reach.front().is_some_and(|it| it.0 < reaches_to) {
+            self.in_reach.pop_front();
+        }
+    }
+
+    /// Everything up to a position is settled.
+    pub fn settle(&mut self, to: &Position) {
+        let Some((sequence, row)) = place(to) else { return };
+        while let Some(open) = self.open.front().filter(|it| (it.sequence, it.events) <= (sequence, row)) {
+            self.settled = open.sequence;
+            self.open.pop_front();
+        }
+    }
+
+    /// The last frame that nobody needs any more, if frames that came before `since_millis` are out of reach.
+    pub fn done(&mut self, since_millis: u64) -> u64 {
+        while self.in_reach.front().is_some_and(|it| it.1 < since_millis) {
+            self.in_reach.pop_front();
+        }
+        let next = match self.open.front() {
+            Some(open) => open.reaches_to.min(open.sequence),
+            None => self.in_reach.front().map_or(u64::MAX, |it| it.0).min(self.settled + 1),
+        };
+        next.saturating_sub(1)
+    }
+}
+
+/// The retention, whatever became of who had it last.
+pub fn lock(retention: &Mutex<Retention>) -> MutexGuard<'_, Retention> {
+    retention.lock().unwrap_or_else(PoisonError::into_inner)
+}

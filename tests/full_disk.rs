@@ -1,0 +1,213 @@
+//! A file system that is full: the spool's own, and a real one.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use forebay_testkit::oracle::Oracle;
+
+use crate::beacon::{Answer, Client, Running, event, free_port, judge, rows, until};
+use crate::harness::{forebay, seed, succeed};
+
+/// A small file system in memory, which only processes see that are started within. It is gone when it is let go.
+struct SmallDisk {
+    /// Keeps it there.
+    keeper: Child,
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts it at `path`.
+    ///
+    /// # Panics
+    ///
+    /// If this user may not.
+    fn mount(path: &Path, mebibytes: u64) -> Self {
+        fs::create_dir_all(path).unwrap();
+        let script = "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && echo mounted && exec sleep infinity";
+        let mount = |namespaces: &str| {
+            let mut command = Command::new("unshare");
+            command.args([namespaces, "sh", "-c", script, "sh", &format!("{mebibytes}m")]).arg(path);
+            let mut keeper = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
+            let mut word = [0; 7];
+            match io::Read::read_exact(keeper.stdout.as_mut()?, &mut word) {
+                Ok(()) => Some(keeper),
+                Err(_) => {
+                    // It has ended by itself.
+                    let _ = keeper.wait();
+                    None
+                }
+            }
+        };
+        // The first one needs root; the other one namespaces of users, which some systems forbid.
+        let keeper = mount("-m").or_else(|| mount("-Urm")).expect(
+            "this test mounts a small file system: it needs `unshare` and `nsenter` of util-linux, and either root with \
+             CAP_SYS_ADMIN or a kernel that lets users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`)",
+        );
+        Self { keeper, path: path.to_owned() }
+    }
+
+    /// A command that sees it.
+    fn within(&self, command: &Command) -> Command {
+        let pid = self.keeper.id().to_string();
+        let mut all = Command::new("nsenter");
+        all.args(["--target", &pid, "--mount"]);
+        let own = fs::read_link("/proc/self/ns/user").unwrap();
+        if fs::read_link(format!("/proc/{pid}/ns/user")).unwrap() != own {
+            all.args(["--user", "--preserve-credentials"]);
+        }
+        if let Some(dir) = command.get_current_dir() {
+            all.arg(format!("--wdns={}", dir.display())).current_dir(dir);
+        }
+        all.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => all.env(name, value),
+                None => all.env_remove(name),
+            };
+        }
+        all
+    }
+
+    /// The same place, for this process.
+    fn seen_from_here(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.keeper.id()));
+        root.join(self.path.strip_prefix("/").unwrap())
+    }
+
+    /// Takes all the room that there is.
+    fn fill(&self) {
+        let mut file = File::options().create(true).append(true).open(self.seen_from_here().join("filler")).unwrap();
+        let mut piece = vec![0; 1 << 20];
+        while !piece.is_empty() {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
+                Err(error) => panic!("the disk cannot be filled: {error}"),
+            }
+        }
+    }
+
+    /// Gives it back.
+    fn free(&self) {
+        fs::remove_file(self.seen_from_here().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Posts events one by one, each again under its id until it is answered with 204.
+struct Page {
+    client: Client,
+    oracle: Oracle,
+    /// How many were.
+    answered: u64,
+}
+
+impl Page {
+    fn post(&mut self, id: u64) -> Option<Answer> {
+        let body = event(&self.oracle, id);
+        let answer = self.client.post("/beacon", "", body.as_bytes()).ok()?;
+        if answer.status == 204 {
+            self.oracle.acknowledge([id]);
+            self.answered += 1;
+        }
+        Some(answer)
+    }
+
+    /// Until the source takes nothing more.
+    fn post_until_refused(&mut self) -> u64 {
+        let mut refused = 0;
+        until("the disk is full", || {
+            let id = self.oracle.claim(1).start;
+            let answer = self.post(id).unwrap();
+            assert!(matches!(answer.status, 204 | 503), "{answer:?}");
+            if answer.status == 503 {
+                assert!(answer.head.contains("retry-after: "), "{answer:?}");
+                refused = id;
+            }
+            answer.status == 503
+        });
+        refused
+    }
+}
+
+/// Scenario: a source whose spool lies on a file system of 24 MiB, which something else fills up, three times; the third time
+/// the process is killed then, and started again on the full disk.
+/// Guarantees: while it is full, the answer is 503 with `Retry-After`, `/health` says so, and the process goes on; what was
+/// answered before is delivered, without any room; when there is room again, events are taken again, without a restart; in
+/// the end every event that was answered with 204 is in Parquet once, and nothing else, and the spool has no damage.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let dir = dir.path();
+    let text = format!(
+        r#"
+dead_letters.path = "./refused"
+
+[sources.pages]
+type = "beacon"
+listen = "127.0.0.1:{port}"
+spool = {{ directory = "./disk/spool", bytes_max = "16MiB" }}
+limits = {{ requests_per_address = 100000, decoded_bytes_max = "1MiB", bodies_bytes_max = "32MiB" }}
+dedupe = {{ window = "0s" }}
+
+[sinks.lake]
+type = "parquet"
+inputs = ["pages"]
+path = "./lake"
+batch = {{ age_max = "100ms" }}
+"#
+    );
+    fs::write(dir.join("pipeline.toml"), text).unwrap();
+    let disk = SmallDisk::mount(&dir.join("disk"), 24);
+    let start = || {
+        let mut command = forebay(dir);
+        command.args(["run", "--quiet"]);
+        Running::start(dir, port, disk.within(&command))
+    };
+    let lake = dir.join("lake");
+    let mut running = start();
+    let mut page = Page { client: Client::new(running.address()), oracle: Oracle::new(seed()), answered: 0 };
+    for id in page.oracle.claim(500) {
+        assert_eq!(page.post(id).unwrap().status, 204);
+    }
+    for round in 0..3 {
+        disk.fill();
+        let refused = page.post_until_refused();
+        let health = || Client::new(([127, 0, 0, 1], port).into()).send(b"GET /health HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(health().unwrap().status, 503);
+        let answered = page.answered;
+        if round == 2 {
+            running.kill();
+            running = start();
+            page.client = Client::new(running.address());
+        }
+        until("what was answered is delivered", || rows(&lake, "1").len() as u64 >= answered);
+        running.runs();
+        if round < 2 {
+            assert_eq!(page.post(refused).unwrap().status, 503, "there is no room yet");
+        }
+        disk.free();
+        until("events are taken again", || page.post(refused).is_some_and(|it| it.status == 204));
+        assert_eq!(health().unwrap().status, 200);
+        for id in page.oracle.claim(100) {
+            assert_eq!(page.post(id).unwrap().status, 204);
+        }
+    }
+    let answered = page.answered;
+    until("all is delivered", || rows(&lake, "1").len() as u64 >= answered);
+    running.stop();
+    let mut inspect = forebay(dir);
+    inspect.args(["spool", "inspect", "./disk/spool"]);
+    succeed(&mut disk.within(&inspect));
+    let verdict = judge(&lake, &page.oracle);
+    println!("{verdict}");
+    assert!(verdict.is_good(), "{verdict}");
+}
