@@ -70,15 +70,15 @@ fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
     one == other || holds(one, other) || holds(other, one)
 }
 
-/// Reports directories of sinks if several processes share the partitions of a source: what one of them has begun to
-/// write, another one finishes, or takes for its own.
+/// Reports directories of sinks and of dead letters if several processes share the partitions of a source: what one of
+/// them has begun to write, another one finishes, and on another disk it would be there twice.
 fn find_beyond_this_process(nodes: &[Node<'_>], claims: &[Claim], problems: &mut Vec<Problem>) {
     let shares = |it: &&Node<'_>| matches!(&it.config, Some(NodeConfig::Source(source)) if source.is_shared());
     let Some(source) = nodes.iter().filter(|it| it.certain).find(shares) else { return };
     // A bucket is a place for many.
     let is_local = |it: &Resource| matches!(it, Resource::Directory(path) if !path.starts_with("s3:"));
-    let sink = |claim: &&Claim| is_local(&claim.resource) && claim.by.starts_with("sink ");
-    for claim in claims.iter().filter(sink) {
+    let is_written = |it: &&Claim| it.by.starts_with("sink ") || it.by == "`dead_letters`";
+    for claim in claims.iter().filter(|it| is_local(&it.resource)).filter(is_written) {
         let title = format!(
             "{} is for one process, and several share source `{}`",
             quoted(&claim.resource),

@@ -263,10 +263,21 @@ impl Writer {
         refuse(group.collect(), &refused.unwrap_or(AppendError::Full));
     }
 
+    /// Makes what was accepted durable, unless the disk has just failed.
+    fn syncs(&mut self) -> bool {
+        if self.rests_until.is_some_and(|it| Instant::now() < it) {
+            return false;
+        }
+        let synced = self.log.sync().is_ok();
+        self.rests_until = (!synced).then(|| Instant::now() + REST);
+        synced
+    }
+
     /// Writes a group, and answers.
     fn accept(&mut self, group: Vec<Waiting>) {
         let before = self.log.last();
-        if self.log.unsynced_bytes() > WAITING_BYTES_MAX {
+        // More came than may be lost: it is made durable before its time.
+        if self.log.unsynced_bytes() > WAITING_BYTES_MAX && !self.syncs() {
             return refuse(group, &AppendError::Failed("what was accepted cannot be made durable".to_owned()));
         }
         let (written, refused) = self.write(&group);

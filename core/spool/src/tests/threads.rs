@@ -154,6 +154,22 @@ async fn in_memory() {
     assert_eq!(rest(&mut reader).len(), 6);
 }
 
+/// Scenario: with durability in memory, more comes within a second than may be lost.
+/// Guarantees: all of it is answered: what came first is made durable earlier. On a disk that fails it is refused.
+#[tokio::test]
+async fn much_in_memory() {
+    let (simulated, disk) = disk(1);
+    let options = Options { durability: Durability::Memory, ..options(1 << 30, 64 << 20) };
+    let spool = Spool::open(disk, options).unwrap();
+    let payload = Bytes::from(vec![b'x'; 4 << 20]);
+    for nth in 1..=40 {
+        assert_eq!(spool.append(payload.clone()).await, Ok(nth));
+    }
+    simulated.fail_syncs(u32::MAX);
+    let refused = async { while spool.append(payload.clone()).await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), refused).await.expect("it is refused in the end");
+}
+
 /// Scenario: the disk fails to sync for a while, and then works again.
 /// Guarantees: those who wait are told at once; afterwards the spool goes on by itself, and has what was answered alone.
 #[tokio::test]
