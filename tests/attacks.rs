@@ -9,7 +9,7 @@ mod texts;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
@@ -29,21 +29,26 @@ use crate::harness::forebay;
 /// More than this is never resident: what a small machine has for it.
 const RESIDENT_MIB_MAX: f64 = 256.0;
 
+/// Where the program is: deeper than any path climbs.
+const BELOW: &str = "of/the/program/that/is/attacked";
+
 /// Whether the long forms run.
 fn is_long() -> bool {
     std::env::var_os("FOREBAY_LONG").is_some()
 }
 
-/// The program in a directory of its own.
+/// The program in a directory of its own, far below another one that nothing else is in.
 struct Attacked {
-    dir: TempDir,
+    above: TempDir,
     running: Running,
 }
 
 impl Attacked {
     /// With further keys of the source, and of the sink.
     fn start(source: &str, sink: &str) -> Self {
-        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let (above, port) = (tempfile::tempdir().unwrap(), free_port());
+        let dir = above.path().join(BELOW);
+        fs::create_dir_all(&dir).unwrap();
         let text = format!(
             r#"
 dead_letters.path = "./refused"
@@ -62,15 +67,15 @@ batch = {{ age_max = "100ms" }}
 {sink}
 "#
         );
-        fs::write(dir.path().join("pipeline.toml"), text).unwrap();
-        let mut command = forebay(dir.path());
+        fs::write(dir.join("pipeline.toml"), text).unwrap();
+        let mut command = forebay(&dir);
         command.args(["run", "--quiet"]);
-        let running = Running::start(dir.path(), port, command);
-        Self { dir, running }
+        let running = Running::start(&dir, port, command);
+        Self { above, running }
     }
 
-    fn path(&self) -> &Path {
-        self.dir.path()
+    fn path(&self) -> PathBuf {
+        self.above.path().join(BELOW)
     }
 
     /// What all rows have in a column, sorted, once everything that was answered so far is delivered.
@@ -152,9 +157,9 @@ fn slow_clients() {
             if stream.write_all(b"x").await.is_err() {
                 break;
             }
-            match tokio::time::timeout(Duration::from_millis(500), stream.read(&mut some)).await {
-                Ok(Ok(0) | Err(_)) => break,
-                Ok(Ok(_)) | Err(_) => {}
+            let read = tokio::time::timeout(Duration::from_millis(500), stream.read(&mut some)).await;
+            if let Ok(Ok(0) | Err(_)) = read {
+                break;
             }
         }
     };
