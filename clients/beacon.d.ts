@@ -8,7 +8,7 @@ export type Fields = { [name: string]: Value };
 export interface Options {
   /** Fields that all events have, for example `{ "service.name": "blog" }`. They may stand for what the client fills. */
   fields?: Fields;
-  /** For how many milliseconds events wait for others. By default 5000. Events of a page that ends do not wait. */
+  /** For how many milliseconds events wait for others, fifty at most. By default 5000. Nothing waits when a page ends. */
   interval?: number;
   /** Whether views of pages are sent. By default `true`. */
   views?: boolean;
@@ -25,7 +25,7 @@ export interface Metric {
   navigationType?: string;
 }
 
-/** What a page may send besides. The functions need no `this`. */
+/** What a page may send besides. The functions need no `this`. At most 1000 events wait for a server. */
 export interface Client {
   /** An event of your own: `event("added-to-cart", { "labels.article": "4711" })`. */
   event(action: string, fields?: Fields): void;

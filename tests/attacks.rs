@@ -3,6 +3,7 @@
 //! The short forms are part of `cargo test`; `FOREBAY_LONG=1 cargo test -p forebay-cli --test forebay attacks` runs the
 //! long ones: five thousand slow clients, and a bomb of ten gigabytes.
 
+mod refusals;
 mod requests;
 mod texts;
 
@@ -96,41 +97,70 @@ batch = {{ age_max = "100ms" }}
     }
 }
 
+/// How often a healthy client sends before others attack, and afterwards.
+const BASELINE_REQUESTS: usize = 100;
+/// An attack may make a healthy client wait twice as long as it does otherwise, or for so much longer. The slowest of its
+/// requests say that only where nothing else runs, as in the long forms; otherwise they meet other tests, and half of the
+/// requests have to say it.
+const HELD_UP_MAX: Duration = Duration::from_millis(250);
+/// What the slowest ones may meet on a busy machine. Who waits for slow clients waits longer: for their timeout.
+const HELD_UP_BUSY_MAX: Duration = Duration::from_secs(2);
+
 /// A client that is served whatever others do: a connection and a request after the other.
 struct Healthy {
+    address: SocketAddr,
+    before: Times,
     is_over: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Duration>>,
+    thread: JoinHandle<Times>,
+}
+
+/// How long requests took, the shortest first.
+struct Times(Vec<Duration>);
+
+impl Times {
+    /// Of requests that are all answered with 204, as long as there are to be more.
+    fn take(address: SocketAddr, is_more: impl Fn(usize) -> bool) -> Self {
+        let mut took = Vec::new();
+        while is_more(took.len()) {
+            let began = Instant::now();
+            let answer = Client::new(address).post("/beacon", "", br#"{"message":"healthy"}"#).unwrap();
+            assert_eq!(answer.status, 204, "{answer:?}");
+            took.push(began.elapsed());
+            sleep(Duration::from_millis(10));
+        }
+        took.sort();
+        Self(took)
+    }
+
+    /// Within what so many of a hundred were answered.
+    fn percentile(&self, percent: usize) -> Duration {
+        self.0[self.0.len() * percent / 100]
+    }
 }
 
 impl Healthy {
+    /// Sends for a while, and goes on from here on, when the attack begins.
     fn start(address: SocketAddr) -> Self {
+        let before = Times::take(address, |it| it < BASELINE_REQUESTS);
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
-        let run = move || {
-            let mut took = Vec::new();
-            while !over.load(Ordering::Relaxed) || took.len() < 20 {
-                let began = Instant::now();
-                let answer = Client::new(address).post("/beacon", "", br#"{"message":"healthy"}"#).unwrap();
-                assert_eq!(answer.status, 204, "{answer:?}");
-                took.push(began.elapsed());
-                sleep(Duration::from_millis(10));
-            }
-            took
-        };
-        Self { is_over, thread: std::thread::spawn(run) }
+        let run = move || Times::take(address, |it| !over.load(Ordering::Relaxed) || it < 20);
+        Self { address, before, is_over, thread: std::thread::spawn(run) }
     }
 
-    /// How many were served: all. Says how long that took.
-    fn end(self) -> usize {
+    /// All were served. Says how long that took, and fails if it was much longer than before the attack and after it.
+    fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let mut took = self.thread.join().expect("every request of a healthy client is answered with 204");
-        took.sort();
-        let (count, p99) = (took.len(), took[took.len() * 99 / 100]);
-        println!(
-            "{count} healthy requests, all answered 204; 99 of 100 within {p99:?}, all within {:?}",
-            took[count - 1]
-        );
-        count
+        let during = self.thread.join().expect("every request of a healthy client is answered with 204");
+        let after = Times::take(self.address, |it| it < BASELINE_REQUESTS);
+        println!("{} healthy requests, all answered 204", during.0.len());
+        let slowest_max = if is_long() { HELD_UP_MAX } else { HELD_UP_BUSY_MAX };
+        for (percent, more_max) in [(50, HELD_UP_MAX), (99, slowest_max)] {
+            let [before, it, after] = [&self.before, &during, &after].map(|it| it.percentile(percent));
+            println!("{percent} of 100 within {it:?}: before the attack within {before:?}, after it within {after:?}");
+            let usual = before.max(after);
+            assert!(it < (2 * usual).max(usual + more_max), "{percent}: {it:?}, and {usual:?} without the attack");
+        }
     }
 }
 

@@ -1,23 +1,22 @@
 //! Browser events through the whole program: under `kill -9`, and under more load than the sink takes.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
-use forebay_testkit::oracle::{Oracle, Verdict};
+use forebay_testkit::oracle::{Oracle, Random, Verdict};
 use forebay_testkit::proof::aws;
 use forebay_testkit::services::{Fault, FaultProxy, Rule, S3Server};
 use serde_json::{Value, json};
 
-use crate::harness::{Random, files, forebay, python, run, seed, signal, succeed};
+use crate::harness::{files, forebay, python, run, seed, signal, succeed};
 
 /// Longer than anything may take on a machine that has other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -209,15 +208,6 @@ pub fn rows(lake: &Path, selected: &str) -> Vec<Value> {
     said.out.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
-/// How often each event is in the Parquet files.
-fn delivered(lake: &Path) -> BTreeMap<String, u64> {
-    let mut all = BTreeMap::new();
-    for row in rows(lake, "\"event.id\"") {
-        *all.entry(row[0].as_str().unwrap_or_default().to_owned()).or_default() += 1;
-    }
-    all
-}
-
 /// An event of an oracle, as a page would send it.
 pub fn event(oracle: &Oracle, id: u64) -> String {
     let padding = "x".repeat(300);
@@ -233,57 +223,87 @@ pub fn judge(lake: &Path, oracle: &Oracle) -> Verdict {
     judge.verdict()
 }
 
-/// Scenario: a page posts events one after the other, each again under its id until it is answered; the program is killed
-/// with `kill -9` twelve times at random moments, and started again.
-/// Guarantees: every event that was answered with 2xx is in Parquet exactly once, those that were posted several times
+/// So often is the program killed, and so many connections send meanwhile: the short form. `FOREBAY_KILLS` and
+/// `FOREBAY_CONNECTIONS` set them for the long one.
+const KILLS: u64 = 12;
+const CONNECTIONS: u64 = 8;
+
+fn asked(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |it| it.parse().expect("it is a number"))
+}
+
+/// Posts events one after the other, each again under its id until it is answered, also while the program is killed; until
+/// `is_over`, and then the last one to its end.
+fn post_through_kills(address: SocketAddr, oracle: &Mutex<Oracle>, is_over: &AtomicBool) {
+    let mut client = Client::new(address);
+    while !is_over.load(Ordering::Relaxed) {
+        let (id, body) = {
+            let mut oracle = oracle.lock().unwrap();
+            let id = oracle.claim(1).start;
+            (id, event(&oracle, id))
+        };
+        loop {
+            match client.post("/", "Content-Type: text/plain\r\n", body.as_bytes()) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 204, "{answer:?}");
+                    break oracle.lock().unwrap().acknowledge([id]);
+                }
+                // It is not up yet, or was killed.
+                Err(_) => sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+/// Scenario: connections post events, each again under its id until it is answered; the program is killed with `kill -9`
+/// twelve times, or as often as `FOREBAY_KILLS` says, at random moments, one in four while it starts, and is started again.
+/// Guarantees: every event that was answered with 204 is in Parquet exactly once, those that were posted several times
 /// too, and nothing else is; afterwards the spool holds nothing that is damaged.
 #[test]
 fn answered_events_survive_kills() {
-    let dir = tempfile::tempdir().unwrap();
-    let (dir, port) = (dir.path(), free_port());
-    fs::write(dir.join("pipeline.toml"), pipeline(port)).unwrap();
-    let mut random = Random::new();
-    let mut posted = 0;
-    let mut answered = Vec::new();
-    for _ in 0..12 {
-        let mut child = start(dir);
-        let lives = Duration::from_millis(300 + (random.fraction() * 1_200.0) as u64);
-        let begun = Instant::now();
-        while begun.elapsed() < lives {
-            let id = format!("event-{posted}");
-            let body =
-                format!(r#"{{"@timestamp":"2026-11-22T08:00:00Z","event.id":"{id}","message":"number {posted}"}}"#);
-            match post(port, &body) {
-                Some(200..300) => {
-                    answered.push(id);
-                    posted += 1;
-                }
-                Some(status) => panic!("{id}: {status}"),
-                // Not up yet, or killed: the same again.
-                None => sleep(Duration::from_millis(5)),
+    let (kills, connections) = (asked("FOREBAY_KILLS", KILLS), asked("FOREBAY_CONNECTIONS", CONNECTIONS));
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let dir = dir.path();
+    // A start reads again what is in reach. The events that are sent again come right behind those that they are copies of.
+    let text = pipeline(port).replace("\n[sinks.lake]", "dedupe = { ids_max = 20000 }\n\n[sinks.lake]");
+    fs::write(dir.join("pipeline.toml"), text).unwrap();
+    let seed = seed();
+    let (mut random, oracle) = (Random::new(seed), Mutex::new(Oracle::new(seed)));
+    let is_over = AtomicBool::new(false);
+    let running = || {
+        let mut command = forebay(dir);
+        command.args(["run", "--quiet"]);
+        Running::start(dir, port, command)
+    };
+    let address = ([127, 0, 0, 1], port).into();
+    let running = std::thread::scope(|scope| {
+        (0..connections).for_each(|_| drop(scope.spawn(|| post_through_kills(address, &oracle, &is_over))));
+        for _ in 0..kills {
+            if random.fraction() < 0.25 {
+                let mut child = start(dir);
+                sleep(Duration::from_millis((random.fraction() * 500.0) as u64));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            } else {
+                let running = running();
+                sleep(Duration::from_millis((random.fraction() * 1000.0) as u64));
+                running.kill();
             }
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    assert!(answered.len() > 100, "only {} events were answered", answered.len());
-    let mut child = start(dir);
-    let begun = Instant::now();
-    while (delivered(&dir.join("lake")).len() as u64) < answered.len() as u64
-        && begun.elapsed() < Duration::from_secs(60)
-    {
-        sleep(Duration::from_millis(200));
-    }
-    signal(&child, "TERM");
-    assert!(child.wait().unwrap().success());
-    let delivered = delivered(&dir.join("lake"));
-    let lost: Vec<&String> = answered.iter().filter(|it| !delivered.contains_key(*it)).collect();
-    let doubled: Vec<&String> = delivered.iter().filter(|(_, n)| **n > 1).map(|(id, _)| id).collect();
-    // The last one may have been taken before the kill and never answered.
-    let unexpected: Vec<&String> =
-        delivered.keys().filter(|it| !answered.contains(it) && **it != format!("event-{posted}")).collect();
-    assert!(lost.is_empty() && doubled.is_empty() && unexpected.is_empty(), "{lost:?} {doubled:?} {unexpected:?}");
-    assert_eq!(run(forebay(dir).args(["spool", "inspect", "./spool"])).code, Some(0));
+        let running = running();
+        is_over.store(true, Ordering::Relaxed);
+        running
+    });
+    let oracle = oracle.into_inner().unwrap();
+    let answered = oracle.claimed();
+    assert!(answered > 100, "only {answered} events were answered");
+    let lake = dir.join("lake");
+    until("all is delivered", || rows(&lake, "count(*)").first().map_or(0, |it| it[0].as_u64().unwrap()) >= answered);
+    running.stop();
+    let verdict = judge(&lake, &oracle);
+    println!("{kills} kills, {connections} connections, {answered} events answered: {verdict}");
+    assert!(verdict.is_good(), "{verdict}");
+    succeed(forebay(dir).args(["spool", "inspect", "./spool"]));
 }
 
 /// Scenario: `forebay spool` on a directory that is none, on a spool, and on one with a byte that has changed.

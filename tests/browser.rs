@@ -1,19 +1,23 @@
 //! A real browser, the client of `clients/`, the program, and Parquet.
 
+mod client;
+mod leaving;
+mod pages;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use expect_test::expect;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use expect_test::{Expect, expect};
 use forebay_testkit::services::{Chromium, Page};
 use tempfile::TempDir;
 
+use crate::beacon::free_port;
 use crate::harness::{forebay, python, root, signal, succeed};
+use pages::Pages;
 
 /// How long anything may take on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -22,27 +26,44 @@ const LIMIT: Duration = Duration::from_secs(120);
 const TEST: &str = r#"
 [env.test.sources.pages]
 origins = ["http://localhost:PAGES", "http://*.test:PAGES"]
+privacy = { query_parameters = ["case", "view"] }
 
 [env.test.sinks.archive]
 batch = { age_max = "300ms" }
 "#;
 
-/// Runs before the scripts of a page, and counts what becomes of requests, and the log events that were taken.
+/// Runs before the scripts of a page. Counts what becomes of requests, and the log events that were taken; and takes down
+/// what is called while the page is hidden or ends, where other pages of the same origin see it, by the case.
+///
+/// A fetch that `stalls` is under way until the page ends, and fails then, as if it were aborted by that.
 const PRELUDE: &str = "
-    window.seen = { taken: 0, failed: 0, full: 0, logs: new Set() };
+    window.seen = { taken: 0, failed: 0, full: 0, beacons: 0, logs: new Set() };
     const take = (body) => {
         for (const line of body.split('\\n')) if (line.includes('\"log.level\"')) seen.logs.add(line);
     };
+    const name = new URLSearchParams(location.search).get('case');
+    const tell = (what) => {
+        try { localStorage[name] = `${localStorage[name] ?? ''}${what} `; } catch {}
+    };
     const fetches = window.fetch;
     window.fetch = async (...all) => {
+        const kind = all[1].keepalive ? 'keepalive' : 'fetch';
+        if (kind == 'keepalive' || document.visibilityState == 'hidden') tell(kind);
         try {
+            if (window.stalls && kind == 'fetch')
+                await new Promise((_, fail) => addEventListener('pagehide', () => {
+                    window.stalls = false;
+                    fail(new TypeError('aborted'));
+                }));
             const answer = await fetches(...all);
             if (window.losesAnswers) throw new TypeError('the answer is lost');
             seen.taken += answer.ok;
             if (answer.ok) take(all[1].body);
+            else seen.failed += 1;
             return answer;
         } catch (error) {
             seen.failed += 1;
+            if (kind == 'keepalive') tell('refused');
             throw error;
         }
     };
@@ -50,6 +71,8 @@ const PRELUDE: &str = "
     navigator.sendBeacon = (...all) => {
         const isTaken = beacons(...all);
         seen.full += !isTaken;
+        seen.beacons += isTaken;
+        tell(isTaken ? `beacon:${all[1].split('\"log.level\"').length - 1}` : 'full');
         if (isTaken) take(all[1]);
         return isTaken;
     };
@@ -76,70 +99,40 @@ enriched = duckdb.sql(f"""
 print(*enriched)
 views = duckdb.sql(f"""
     SELECT DISTINCT event_duration BETWEEN 1 AND 120e9
-    FROM read_parquet('{files}') WHERE event_action LIKE 'pageview%'
+    FROM read_parquet('{files}') WHERE event_action LIKE 'pageview%' AND event_id IS NOT NULL
 """).fetchall()
 print(*views)
+secrets = duckdb.sql(f"SELECT count(*) FROM read_parquet('{files}') AS it WHERE it::VARCHAR LIKE '%SECRET%'").fetchall()
+print(secrets[0][0], "secrets")
 "#;
-
-/// Serves the files of the repository, as any web server does, until the test process ends.
-fn serve_pages() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            // A browser opens connections that it never uses.
-            std::thread::spawn(|| answer(stream.unwrap()));
-        }
-    });
-    port
-}
-
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let Some(request) = lines.next().transpose()? else { return Ok(()) };
-    while lines.next().transpose()?.is_some_and(|it| !it.is_empty()) {}
-    let target = request.split(' ').nth(1).unwrap();
-    let path = target.split('?').next().unwrap().trim_start_matches('/');
-    let (status, kind, body) = match fs::read(root().join(path)) {
-        Ok(body) if path.ends_with(".js") => ("200 OK", "text/javascript", body),
-        Ok(body) => ("200 OK", "text/html", body),
-        Err(_) => ("404 Not Found", "text/plain", Vec::new()),
-    };
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )?;
-    stream.write_all(&body)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
 
 /// The example in a directory of its own, between pages and files.
 struct Site {
     dir: TempDir,
     browser: Chromium,
-    pages: u16,
+    pages: Pages,
     beacons: u16,
 }
 
 impl Site {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (pages, beacons) = (serve_pages(), free_port());
+        let beacons = free_port();
+        let pages = Pages::serve(beacons);
         let example = fs::read_to_string(root().join("examples/web-telemetry.toml")).unwrap();
-        fs::write(dir.path().join("pipeline.toml"), example + &TEST.replace("PAGES", &pages.to_string())).unwrap();
+        fs::write(dir.path().join("pipeline.toml"), example + &TEST.replace("PAGES", &pages.port.to_string())).unwrap();
         Self { dir, browser: Chromium::start(), pages, beacons }
     }
 
     /// The example's page, on one of its hosts; rows are told apart by the case.
     fn url(&self, host: &str, case: &str) -> String {
-        let (pages, beacons) = (self.pages, self.beacons);
-        format!(
-            "http://{host}:{pages}/examples/web-telemetry/index.html?case={case}&to=http://127.0.0.1:{beacons}/beacon"
-        )
+        let to = format!("http://127.0.0.1:{}/beacon", self.beacons);
+        format!("http://{host}:{}/examples/web-telemetry/index.html?case={case}&to={to}", self.pages.port)
+    }
+
+    /// A page of the same origin that is not watched.
+    fn elsewhere(&self) -> String {
+        format!("http://localhost:{}/examples/web-telemetry/other.html", self.pages.port)
     }
 
     fn open(&self, case: &str) -> Page<'_> {
@@ -150,6 +143,29 @@ impl Site {
         let page = self.browser.open(&format!("{PRELUDE}{more}"), &self.url(host, case));
         page.until("Boolean(window.telemetry)");
         page
+    }
+
+    /// Leaves a page and comes back to it, out of the back/forward cache; `meanwhile` is done in between.
+    fn leave_and_return(&self, page: &Page<'_>, meanwhile: impl FnOnce()) {
+        page.evaluate("window.isSame = true");
+        page.go(&self.elsewhere());
+        meanwhile();
+        page.evaluate("history.back()");
+        page.until("window.isSame == true && document.visibilityState == 'visible'");
+    }
+
+    /// Waits until what is expected has arrived, ends the program, and gives what is there then; as `shown` has it.
+    fn settled(&self, program: Program, expected: &Expect, shown: impl Fn(String) -> String) -> String {
+        let begun = Instant::now();
+        let lines = |text: &str| -> Vec<String> {
+            text.lines().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+        };
+        while lines(&shown(self.rows())) != lines(expected.data()) && begun.elapsed() < LIMIT {
+            sleep(Duration::from_millis(500));
+        }
+        // What comes late is there then, too.
+        assert!(program.end("TERM").success());
+        shown(self.rows())
     }
 
     /// What has arrived.
@@ -205,10 +221,11 @@ fn is_healthy(port: u16) -> bool {
 /// Scenario: pages of the example in a headless browser, all of another origin than the source. They are closed, hidden
 /// and shown again, left and come back to out of the back/forward cache, and change their address themselves, with the
 /// Navigation API and without. One has more to send than all beacons together may hold when it is hidden; one loses
-/// every answer for a while; at one the program is killed and started again later. One is no secure context; one comes
-/// from an origin that may not send, and its clock is fast; one has a visitor who asks for Global Privacy Control.
+/// every answer for a while, and one is told some times that the server has no time; at one the program is killed and started
+/// again later. One is no secure context; one has secrets in its address and throws; one comes from an origin that may not
+/// send, and its clock is fast; one has a visitor who asks for Global Privacy Control, and one a browser without scripts.
 /// Guarantees: each event of the pages that may send is in Parquet exactly once, and none of the others is; a page that
-/// may not send gives up.
+/// may not send gives up; secrets are nowhere.
 #[test]
 fn events_of_a_browser_arrive_once() {
     let site = Site::start();
@@ -231,11 +248,9 @@ fn events_of_a_browser_arrive_once() {
     page.close();
 
     let page = site.open("cached");
-    page.evaluate("window.isSame = true; telemetry.log('info', 'first')");
+    page.evaluate("telemetry.log('info', 'first')");
     page.until("seen.taken > 0");
-    page.go(&format!("http://localhost:{}/examples/web-telemetry/other.html", site.pages));
-    page.evaluate("history.back()");
-    page.until("window.isSame == true && document.visibilityState == 'visible'");
+    site.leave_and_return(&page, || {});
     page.evaluate("telemetry.log('info', 'second')");
     page.close();
 
@@ -266,6 +281,17 @@ fn events_of_a_browser_arrive_once() {
     page.until("seen.taken > 0");
     page.close();
 
+    // A proxy of the same origin, which lets the page see the answers.
+    let origin = format!("http://localhost:{}", site.pages.port);
+    let url = format!("{origin}/examples/web-telemetry/index.html?case=busy&to={origin}/beacon");
+    let page = site.browser.open(PRELUDE, &url);
+    page.until("Boolean(window.telemetry)");
+    page.until("seen.taken > 0");
+    site.pages.answer_first([503, 429]);
+    page.evaluate("seen.taken = 0; telemetry.log('info', 'nobody has time')");
+    page.until("seen.failed == 2 && seen.taken > 0");
+    page.close();
+
     let page = site.open("killed");
     page.evaluate("telemetry.log('info', 'before')");
     page.until("seen.taken > 0");
@@ -294,14 +320,35 @@ fn events_of_a_browser_arrive_once() {
     assert_eq!(page.evaluate("seen.failed"), 21);
     page.close();
 
+    let page =
+        site.browser.open(PRELUDE, &format!("{}&token=SECRET#access_token=SECRET", site.url("localhost", "secret")));
+    page.until("Boolean(window.telemetry)");
+    page.evaluate("document.getElementById('thrown').click()");
+    page.evaluate("document.getElementById('rejected').click()");
+    page.evaluate("telemetry.log('warn', `${location.href} is not to be told`)");
+    page.close();
+
     let private = "Object.defineProperty(navigator, 'globalPrivacyControl', { value: true });";
     let page = site.open_with(private, "localhost", "private");
     page.evaluate("document.getElementById('thrown').click()");
     page.evaluate("telemetry.log('info', 'of nobody')");
     page.close();
 
+    // What a browser without scripts takes for a part of the page.
+    let page = site.open_with(private, "localhost", "noscript");
+    page.evaluate(&format!(
+        "document.body.insertAdjacentHTML('beforeend',
+            document.querySelector('noscript').textContent.replace('127.0.0.1:8080', '127.0.0.1:{}'))",
+        site.beacons
+    ));
+    page.until("document.querySelector('img').complete");
+    assert_eq!(page.evaluate("document.querySelector('img').naturalWidth"), 1);
+    page.close();
+
     let expected = expect![[r#"
         case action rows ids different
+        busy log 1 1 1
+        busy pageview 1 1 1
         cached log 2 2 2
         cached pageview 2 2 2
         closed button-pressed 1 1 1
@@ -319,34 +366,15 @@ fn events_of_a_browser_arrive_once() {
         much pageview 1 1 1
         navigated pageview 4 4 4
         navigated_without_api pageview 4 4 4
+        noscript pageview 1 0 0
+        secret error 2 2 2
+        secret log 1 1 1
+        secret pageview 1 1 1
         unanswered log 2 2 2
         unanswered pageview 1 1 1
         ('HeadlessChrome', 'Linux', '127.0.0.1', True)
         (True,)
+        0 secrets
     "#]];
-    let begun = Instant::now();
-    let rows = |text: &str| text.lines().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect::<Vec<_>>();
-    while rows(&site.rows()) != rows(expected.data()) && begun.elapsed() < LIMIT {
-        sleep(Duration::from_millis(500));
-    }
-    // What comes late is there then, too.
-    assert!(program.end("TERM").success());
-    expected.assert_eq(&site.rows());
-}
-
-/// Scenario: the client without its comments, which no minifier leaves in, compressed.
-/// Guarantees: it costs a page less than 2 KiB.
-#[test]
-fn the_client_is_small() {
-    let client = fs::read_to_string(root().join("clients/beacon.js")).unwrap();
-    let code: Vec<&str> = client
-        .lines()
-        .map(|it| it.split_once(" // ").map_or(it, |it| it.0))
-        .filter(|it| !it.is_empty() && !it.trim_start().starts_with("//"))
-        .collect();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(code.join("\n").as_bytes()).unwrap();
-    let bytes = encoder.finish().unwrap().len();
-    println!("{bytes} bytes");
-    assert!(bytes < 2048, "{bytes} bytes");
+    expected.assert_eq(&site.settled(program, &expected, |it| it));
 }

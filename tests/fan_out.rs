@@ -9,8 +9,8 @@ use forebay_api::Secret;
 use forebay_aws::Aws;
 use forebay_testkit::oracle::{Oracle, Random};
 use forebay_testkit::proof::{
-    Pipeline, Place, Producer, STREAM, is_poison, judge_clickhouse, judge_letters, judge_parquet, parquet_rows, settle,
-    table_rows,
+    Due, Pipeline, Place, Producer, STREAM, create_table, judge_clickhouse, judge_letters, judge_parquet, parquet_rows,
+    settle, table_rows,
 };
 use forebay_testkit::services::{ACCESS_KEY, ClickHouse, KinesisServer, SECRET_KEY};
 
@@ -49,6 +49,7 @@ fn pushed_over_kills() {
     let kinesis = Arc::new(KinesisServer::start());
     kinesis.create_stream(STREAM, 3);
     let clickhouse = ClickHouse::start();
+    create_table(&clickhouse, 1_000);
     let source = "mode = \"fan_out\"\nconsumer = \"forebay\"".to_owned();
     let program = Path::new(env!("CARGO_BIN_EXE_forebay"));
     let place = Place::new(program, &Pipeline { source, ..Pipeline::local(&kinesis, &clickhouse) });
@@ -69,11 +70,11 @@ fn pushed_over_kills() {
     }
     let process = place.start();
     let oracle = producer.end();
-    let poison = (0..oracle.claimed()).filter(|it| is_poison(*it)).count() as u64;
+    let due = Due::of(&oracle);
     let (lake, letters) = (place.home().join("lake"), place.home().join("refused"));
-    settle(oracle.claimed() - poison, || table_rows(&clickhouse));
-    settle(oracle.claimed() - poison, || parquet_rows(&lake));
-    settle(poison, || judge_letters(&letters, &oracle).rows);
+    settle(due.table, || table_rows(&clickhouse));
+    settle(due.lake, || parquet_rows(&lake));
+    settle(due.letters, || judge_letters(&letters, &oracle).rows);
     println!("{} rows; stopped within {:?}", oracle.claimed(), process.stop());
     for verdict in
         [judge_clickhouse(&clickhouse, &oracle), judge_parquet(&lake, &oracle), judge_letters(&letters, &oracle)]

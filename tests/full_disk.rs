@@ -138,8 +138,9 @@ impl Page {
     }
 }
 
-/// Scenario: a source whose spool lies on a file system of 24 MiB, which something else fills up, three times; the third time
-/// the process is killed then, and started again on the full disk.
+/// Scenario: a source whose spool lies on a file system of 24 MiB, which is full when the source is first started; then there
+/// is room, until something else fills it up, three times; the third time the process is killed then, and started again on
+/// the full disk.
 /// Guarantees: while it is full, the answer is 503 with `Retry-After`, `/health` says so, and the process goes on; what was
 /// answered before is delivered, without any room; when there is room again, events are taken again, without a restart; in
 /// the end every event that was answered with 204 is in Parquet once, and nothing else, and the spool has no damage.
@@ -173,8 +174,13 @@ batch = {{ age_max = "100ms" }}
         Running::start(dir, port, disk.within(&command))
     };
     let lake = dir.join("lake");
+    disk.fill();
     let mut running = start();
     let mut page = Page { client: Client::new(running.address()), oracle: Oracle::new(seed()), answered: 0 };
+    let first = page.post_until_refused();
+    assert_eq!(page.answered, 0, "there is no room for anything");
+    disk.free();
+    until("events are taken", || page.post(first).is_some_and(|it| it.status == 204));
     for id in page.oracle.claim(500) {
         assert_eq!(page.post(id).unwrap().status, 204);
     }

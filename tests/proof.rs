@@ -4,8 +4,11 @@ mod churn;
 mod faults;
 mod library;
 mod outages;
+mod resharding;
 mod shared;
+mod sinks;
 mod world;
+mod zombies;
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use forebay_testkit::oracle::Oracle;
 use forebay_testkit::proof::{
-    Settings, is_poison, judge_clickhouse, judge_letters, judge_parquet, killed, parquet_rows, settle, table_rows,
+    Due, Settings, judge_clickhouse, judge_letters, judge_parquet, killed, parquet_rows, settle, table_rows,
 };
 use forebay_testkit::services::ClickHouse;
 
@@ -39,18 +42,23 @@ fn check(clickhouse: &ClickHouse, lake: &Path, letters: &Path, oracle: &Oracle) 
 
 /// Waits until every row is somewhere.
 fn wait(clickhouse: &ClickHouse, lake: &Path, letters: &Path, oracle: &Oracle) {
-    let poison = (0..oracle.claimed()).filter(|it| is_poison(*it)).count() as u64;
-    settle(oracle.claimed() - poison, || table_rows(clickhouse));
-    settle(oracle.claimed() - poison, || parquet_rows(lake));
-    settle(poison, || judge_letters(letters, oracle).rows);
+    let due = Due::of(oracle);
+    settle(due.table, || table_rows(clickhouse));
+    settle(due.lake, || parquet_rows(lake));
+    settle(due.letters, || judge_letters(letters, oracle).rows);
 }
 
-/// Scenario: rows keep coming into a stream of four shards, in plain and in aggregated records, some of them such that
-/// no pattern matches; shards are split and merged; the program, which writes them to ClickHouse and to Parquet, is
+/// A number that sets the length of a long form, or `short`.
+fn asked(name: &str, short: u64) -> u64 {
+    std::env::var(name).map_or(short, |it| it.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{it}`")))
+}
+
+/// Scenario: rows keep coming into a stream of four shards, in plain and in aggregated records, some of them wrong in one of
+/// seven ways, which the source, the transform, the sink or ClickHouse itself must refuse; shards are split and merged; the program, which writes them to ClickHouse and to Parquet, is
 /// killed at a random moment and started again, twelve times, and stopped by SIGTERM four times; then it runs until
 /// everything is there.
 /// Guarantees: ClickHouse and Parquet have every row once, intact, and nothing else; the dead letters have every row that
-/// was refused, once. A stop comes to its end in order.
+/// was refused, once, as it was, with who refused it, why, and where it stands. A stop comes to its end in order.
 #[test]
 fn killed_while_rows_come() {
     let settings = Settings {

@@ -1,5 +1,7 @@
 //! Dead letters that go through the pipeline again.
 
+mod servers;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -307,9 +309,9 @@ fn mended_during_a_replay() {
     assert_eq!(letters(dir).len(), 1);
 }
 
-/// Scenario: dead letters in a queue; somebody only wants to know; a replay; the queue gives its messages once more, as it
-/// does when a replay was ended before it could delete them.
-/// Guarantees: they are counted where they are, and replayed once.
+/// Scenario: dead letters in a queue, and a message that is none; somebody only wants to know; a replay; the queue gives its
+/// messages once more, as it does when a replay was ended before it could delete them.
+/// Guarantees: they are counted where they are, and replayed once; what is no letter stays, and is in nobody's way.
 #[test]
 fn out_of_a_queue_once() {
     let server = Ministack::start();
@@ -344,9 +346,11 @@ fn out_of_a_queue_once() {
     .assert_eq(&dry.out);
     let request = client.receive_message().queue_url(queue).message_attribute_names("id").max_number_of_messages(10);
     let messages = runtime.block_on(request.visibility_timeout(0).send()).unwrap().messages.unwrap();
+    runtime.block_on(client.send_message().queue_url(queue).message_body("hello").send()).unwrap();
     let replayed = succeed(forebay(dir).args(["replay", "--reason", "amount"]));
     expect![[r#"
         2 dead letters replayed: 1 row delivered, 1 refused again and kept
+        left in the queue: 1 message, no dead letters
     "#]]
     .assert_eq(&replayed.out);
 
@@ -358,9 +362,68 @@ fn out_of_a_queue_once() {
     let again = succeed(forebay(dir).args(["replay", "--reason", "amount"]));
     expect![[r#"
         1 dead letter replayed: 0 rows delivered, 1 refused again and kept
+        left in the queue: 1 message, no dead letters
     "#]]
     .assert_eq(&again.out);
     assert_eq!(count(dir, "parsed", "count(*)"), 2);
+}
+
+/// Scenario: letters of a sink, of which one is a row of other columns than the file has now, and one is as no row is
+/// written. Somebody only wants to know; a replay; the file gets the columns that it had.
+/// Guarantees: what is no row is not taken up, and stays the letter that it was, with the reason that it had; it is said
+/// why, with the exit code 1. The others are replayed, once.
+#[test]
+fn what_is_no_row_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("refused")).unwrap();
+    fs::create_dir(dir.join("in")).unwrap();
+    let letter = |position: u32, encoding: &str, payload: &str| {
+        let payload = serde_json::to_string(payload).unwrap();
+        format!(
+            r#"{{"payload":{payload},"encoding":"{encoding}","reason":"full","component":"parsed","source":"lines","partition":"a","position":"{position}","pipeline":"orders","version":"1"}}"#
+        )
+    };
+    let kept = [
+        letter(1, "json", r#"{"id":1,"amount":1}"#),
+        letter(2, "json", r#"{"id":2,"amount":70000000000}"#),
+        letter(3, "debug", "RecordBatch"),
+        letter(4, "json", r#"{"id":4}"#),
+    ];
+    fs::write(dir.join("refused/a.jsonl"), kept.join("\n")).unwrap();
+    fs::write(dir.join("pipeline.toml"), PIPELINE).unwrap();
+    let dry = run(forebay(dir).args(["replay", "--dry-run"]));
+    let replayed = run(forebay(dir).arg("replay"));
+    let json = run(forebay(dir).args(["replay", "--json"]));
+    expect![[r#"
+        Some(1) 2 dead letters would be replayed
+        left where they are: 2 letters of `parsed`, no rows of this file: Json error: whilst decoding field 'amount': failed to parse 70000000000 as Int32
+        error: 2 letters: no rows of this file
+        hint: they are as they were: replay them with the file of the `version` that they name, or one with the same columns
+
+        Some(1) 2 dead letters replayed: 2 rows delivered, 0 refused again and kept
+        left where they are: 2 letters of `parsed`, no rows of this file: Json error: whilst decoding field 'amount': failed to parse 70000000000 as Int32
+        error: 2 letters: no rows of this file
+        hint: they are as they were: replay them with the file of the `version` that they name, or one with the same columns
+
+        Some(1) {"letters":0,"delivered":0,"refused_again":0,"left":{},"no_rows":{"parsed":{"letters":2,"why":"Json error: whilst decoding field 'amount': failed to parse 70000000000 as Int32"}},"resumed":false}
+        error: 2 letters: no rows of this file
+        hint: they are as they were: replay them with the file of the `version` that they name, or one with the same columns
+    "#]]
+        .assert_eq(&[&dry, &replayed, &json].map(|it| format!("{:?} {}{}", it.code, it.out, it.err)).join("\n"));
+    assert_eq!(fs::read_to_string(dir.join("refused/a.jsonl")).unwrap().trim(), kept[1..3].join("\n"));
+
+    fs::write(dir.join("pipeline.toml"), PIPELINE.replace("\"i32\"", "\"i64\"")).unwrap();
+    let mended = run(forebay(dir).arg("replay"));
+    expect![[r#"
+        Some(1) 1 dead letter replayed: 1 row delivered, 0 refused again and kept
+        left where they are: 1 letter of `parsed`, no rows of this file: Json error: `debug` is no encoding of a row
+        error: 1 letter: no rows of this file
+        hint: they are as they were: replay them with the file of the `version` that they name, or one with the same columns
+    "#]].assert_eq(&format!("{:?} {}{}", mended.code, mended.out, mended.err));
+    assert_eq!(fs::read_to_string(dir.join("refused/a.jsonl")).unwrap().trim(), kept[2]);
+    assert_eq!(count(dir, "parsed", "count(*)"), 3);
+    assert_eq!(count(dir, "parsed", "sum(id)"), 7);
 }
 
 /// What [`PIPELINE`] may have besides: a source that not all nodes read, and a transform of what others refuse.

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use forebay_testkit::services::{ACCESS_KEY, FirehoseMishap, FirehoseServer, S3Server, SECRET_KEY};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::beacon::{Client, Running, free_port, rows, until};
-use crate::harness::{files, forebay, root};
+use crate::harness::{copy_all, files, forebay, root};
 use crate::spark;
 
 const REQUESTS: u64 = 60;
@@ -132,8 +137,8 @@ fn to_firehose() {
 }
 
 /// Scenario: the example in its environment `bucket`, but for the age of a batch, with an S3 server.
-/// Guarantees: every event that was answered with 204 is in a file of its hour, once; one that cannot be a row is in the dead
-/// letters, in the bucket.
+/// Guarantees: every event that was answered with 204 is in a file of its hour, below `data/ecs` as Firehose would have
+/// named it, once; one that cannot be a row is in the dead letters, in the bucket.
 #[test]
 fn to_a_bucket() {
     let s3 = S3Server::start();
@@ -150,6 +155,11 @@ fn to_a_bucket() {
     let refused = bucket.join("errors/ecs");
     until("every event that cannot be a row is kept", || letters(&refused) as u64 == REQUESTS);
     site.running.stop();
+    let parquet = files(&bucket).into_iter().filter(|it| it.extension().is_some_and(|it| it == "parquet"));
+    let hours: BTreeSet<String> =
+        parquet.map(|it| it.strip_prefix(&bucket).unwrap().parent().unwrap().display().to_string()).collect();
+    let expected = ["20/hour=00", "20/hour=07", "20/hour=14", "20/hour=21", "21/hour=04"];
+    assert_eq!(hours, expected.iter().map(|it| format!("data/ecs/year=2026/month=11/day={it}")).collect());
     let found = found();
     assert_eq!(found.len(), ids.len());
     assert_eq!(found.iter().map(|it| it[0].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(), ids);
@@ -165,7 +175,7 @@ fn to_a_bucket() {
 /// was answered.
 #[test]
 fn as_a_table() {
-    let site = Site::start(&[], "http://127.0.0.1:1", &[("age_max = \"10s\"", "age_max = \"1s\"")]);
+    let site = Site::start(&[], "http://127.0.0.1:1", &[]);
     let ids = site.send();
     let table = site.dir.path().join("data/web-telemetry/data/ecs");
     until("every event arrives", || rows(&table, "1").len() == ids.len());
@@ -178,4 +188,46 @@ fn as_a_table() {
     let expected = ["20/hour=00", "20/hour=07", "20/hour=14", "20/hour=21", "21/hour=04"];
     let expected: Vec<_> = expected.iter().map(|it| (format!("year=2026/month=11/day={it}"), json!(each))).collect();
     assert_eq!(partitions.clone().into_iter().collect::<Vec<_>>(), expected);
+}
+
+/// Scenario: `start.sh`, with programs in place of `cargo` and the release build, while the port of the page is taken, and the
+/// pipeline is to listen elsewhere; the page is fetched; then Ctrl-C.
+/// Guarantees: the address that it says is that of the page, which sends to where the pipeline listens; it ends the web server
+/// with the pipeline.
+#[test]
+fn the_page_is_served_where_it_is_said() {
+    // Whoever has it already takes it as well.
+    let _taken = TcpListener::bind(("127.0.0.1", 8000));
+    let dir = tempfile::tempdir().unwrap();
+    copy_all(&root().join("examples/web-telemetry"), &dir.path().join("examples/web-telemetry"));
+    fs::copy(root().join("examples/web-telemetry.toml"), dir.path().join("examples/web-telemetry.toml")).unwrap();
+    let program = |path: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    symlink("/bin/true", program("bin/cargo")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_forebay"), program("target/release/forebay")).unwrap();
+    let paths = format!("{}:{}", dir.path().join("bin").display(), std::env::var("PATH").unwrap());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new("sh");
+    command.arg(dir.path().join("examples/web-telemetry/start.sh")).env("PATH", paths).env("LISTEN", &listen);
+    let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.find(|it| it.as_ref().is_ok_and(|it| it.starts_with("open "))).unwrap().unwrap();
+    let url = line.split(' ').nth(1).unwrap();
+    assert!(url.ends_with(&format!("/examples/web-telemetry/?to=http://{listen}/beacon")), "{url}");
+    let (place, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    assert_ne!(place, "127.0.0.1:8000");
+    let mut page = TcpStream::connect(place).unwrap();
+    write!(page, "GET /{path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(" 200 ") && answer.contains("A page that is watched"), "{answer}");
+    let listening: SocketAddr = listen.parse().unwrap();
+    until("the pipeline listens", || TcpStream::connect(listening).is_ok());
+    // As a terminal does: to all of them.
+    assert!(Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]).status().unwrap().success());
+    until("it ends", || child.try_wait().unwrap().is_some());
+    until("the web server ends", || TcpStream::connect(place).is_err());
 }

@@ -56,6 +56,7 @@ pub fn run(settings: &Settings) -> Outcome {
     let nowhere = "type = \"blackhole\"\n";
     let table =
         format!("type = \"clickhouse\"\nendpoint = \"{}\"\ntable = \"bench\"\ncreate = true\n", server.endpoint());
+    let at_least_once = format!("{table}exactly_once = false\n");
     let job = |name, transforms, last, sink: &str| {
         forebay(name, &home, from_kinesis(&source(&kinesis), transforms, last, sink))
     };
@@ -64,6 +65,7 @@ pub fn run(settings: &Settings) -> Outcome {
         job("kinesis blackhole", "", "records", nowhere)?,
         job("kinesis regex blackhole", REGEX, "parse", nowhere)?,
         job("kinesis regex clickhouse", REGEX, "parse", &table)?,
+        job("kinesis regex, at least once", REGEX, "parse", &at_least_once)?,
         job("kinesis ecs clickhouse", REGEX_AND_ECS, "event", &table)?,
     ];
     for job in &mut jobs[1..] {

@@ -20,6 +20,7 @@ mod latency;
 mod load;
 mod measure;
 mod memory;
+mod poison;
 mod program;
 mod proof;
 mod report;
@@ -64,6 +65,9 @@ enum What {
     Latency(latency::Settings),
     /// The hot loops in instructions, which no other process disturbs; fails if one of them has grown.
     Instructions(instructions::Settings),
+    /// What rows cost that are refused: rows for each CPU second without any, with such as the program refuses, and with
+    /// such as only ClickHouse refuses.
+    Poison(poison::Settings),
     /// Kills the program again and again while rows go from Kinesis to ClickHouse and to Parquet; fails if one of them is
     /// lost, duplicated, unexpected or corrupted.
     Proof(proof::Settings),
@@ -98,6 +102,7 @@ fn main() -> Outcome {
         What::Memory(settings) => memory::run(&settings),
         What::Latency(settings) => latency::run(&settings),
         What::Instructions(settings) => instructions::run(&settings),
+        What::Poison(settings) => poison::run(&settings),
         What::Proof(settings) => proof::run(&settings),
         What::Measure { command } => measure::measured_here(&command),
         What::Load { load } => load::loaded_here(&load),

@@ -53,6 +53,7 @@ fn lengths() -> Vec<Case> {
     vec![
         ("a length, then a longer one", odd(format!("{short}{long}"))),
         ("a longer length, then the length", odd(format!("{long}{short}"))),
+        ("the length twice", odd(format!("{short}{short}"))),
         ("two lengths in one line", odd(format!("Content-Length: {LENGTH}, {}\r\n", LENGTH + 5))),
         ("a length behind a tab", odd(format!("Content-Length:\t{LENGTH}\r\n"))),
         ("a length behind a vertical tab", odd(format!("Content-Length: \x0b{LENGTH}\r\n"))),
@@ -255,6 +256,7 @@ fn odd_requests() {
     expect![[r#"
         a length, then a longer one: refused
         a longer length, then the length: refused
+        the length twice: 204, then 204: it and what hides behind it
         two lengths in one line: refused
         a length behind a tab: 204, then 204: it and what hides behind it
         a length behind a vertical tab: refused

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use forebay_testkit::CertifiedKey;
 use forebay_testkit::proof::aws;
 use forebay_testkit::services::{S3Server, SECRET_KEY};
 use serde_json::Value;
 
 use super::*;
-use crate::harness::{files, root, run};
+use crate::harness::{files, run};
 
 /// What would lead elsewhere, or could not be a name.
 const PATHS: [&str; 16] = [
@@ -167,10 +168,9 @@ fn secrets() {
     let s3 = S3Server::start();
     let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
     let dir = dir.path();
-    let tls = root().join("core/listen/src/tests");
-    let key = fs::read_to_string(tls.join("one.key.pem")).unwrap();
-    fs::copy(tls.join("one.cert.pem"), dir.join("cert.pem")).unwrap();
-    fs::write(dir.join("private.pem"), &key).unwrap();
+    let CertifiedKey { certificate, key } = CertifiedKey::FIRST;
+    fs::write(dir.join("cert.pem"), certificate).unwrap();
+    fs::write(dir.join("private.pem"), key).unwrap();
     let pipeline = |more: &str| {
         format!(
             r#"

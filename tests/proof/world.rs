@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 use forebay_api::Secret;
 use forebay_aws::Aws;
-use forebay_testkit::proof::{Pipeline, Place, STREAM, aws};
+use forebay_testkit::proof::{Pipeline, Place, STREAM, aws, create_table};
 use forebay_testkit::services::{ACCESS_KEY, ClickHouse, DynamoDb, FaultProxy, KinesisServer, S3Server, SECRET_KEY};
 
 use super::program;
@@ -52,21 +52,31 @@ impl World {
             leases,
         };
         world.kinesis.create_stream(STREAM, shards);
+        create_table(&world.clickhouse, 1_000);
         world.s3.create_bucket(BUCKET);
         world
     }
 
     /// A place for one more process, with a state of its own.
     pub fn place(&self) -> Place {
-        let s3 = aws(&self.before_bucket.endpoint());
-        let leases = format!(
-            "leases = {{ table = \"{LEASES}\", duration = \"{}s\", aws = {} }}",
-            LEASE.as_secs(),
-            aws(&self.before_leases.endpoint())
+        self.place_with(&aws(&self.before_leases.endpoint()))
+    }
+
+    /// Such a place with a way of its own to the leases, which can be broken for it alone.
+    pub fn place_apart(&self) -> (Place, FaultProxy) {
+        let way = FaultProxy::start(&self.leases.server.endpoint(), vec![]);
+        let aws = format!(
+            "{{ region = \"us-east-1\", access_key_id = \"{ACCESS_KEY}\", secret_access_key = \"{SECRET_KEY}\" }}"
         );
+        (self.place_with(&aws).variable("AWS_ENDPOINT_URL_DYNAMODB", way.endpoint()), way)
+    }
+
+    fn place_with(&self, aws_of_leases: &str) -> Place {
+        let s3 = aws(&self.before_bucket.endpoint());
+        let duration = LEASE.as_secs();
         let pipeline = Pipeline {
             clickhouse: self.before_table.endpoint(),
-            source: leases,
+            source: format!("leases = {{ table = \"{LEASES}\", duration = \"{duration}s\", aws = {aws_of_leases} }}"),
             lake: format!("path = \"s3://{BUCKET}/rows\"\naws = {s3}"),
             letters: format!("path = \"s3://{BUCKET}/refused\"\naws = {s3}"),
             ..Pipeline::local(&self.kinesis, &self.clickhouse)

@@ -38,7 +38,7 @@ pub use position::{Partition, Position, Span};
 pub use sink::{
     Batch, Deliver, DeliveryId, Draft, Promise, Refused, RefusedRow, Sink, SinkConfig, SinkError, nth_row, whole,
 };
-pub use source::{Positions, Read, Refusal, Resume, Settler, Source, SourceConfig};
+pub use source::{Positions, Read, Refusal, Resume, Settler, Source, SourceConfig, Stats};
 pub use transform::{Outputs, Transform, TransformConfig};
 
 /// Any error, where the caller does nothing but report it.

@@ -171,7 +171,7 @@ pub trait DeadLetters: Send + Sync {
 ///
 /// - `payload`: the source's row: the line itself if the source has one text column, else a JSON object. Of a row that a
 ///   sink refused: the row as the sink got it; the place says which row of the source it was.
-/// - `encoding`: how to read `payload`: `text`, `json` or `base64`.
+/// - `encoding`: how to read `payload`: `text`, `json` or `base64`; `debug`, of which there is no way back, for types that have none of these.
 /// - `reason`: why it was refused.
 /// - `component`: the node that refused it.
 /// - `source`, `partition`, `position`: where it stands in the source.

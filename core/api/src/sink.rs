@@ -91,6 +91,10 @@ pub trait Draft: Send {
         false
     }
 
+    /// Told once before the commit of a draft of [`Sink::begin`], when all rows are staged: from now on, by the clock of
+    /// this process, but not before, another process may make the same delivery, if this one is taken for dead.
+    fn intended(&mut self, _now: SystemTime) {}
+
     /// Makes all staged rows durable and visible, except those that are named in the answer.
     /// Called again after [`SinkError::Retry`].
     async fn commit(&mut self) -> Result<Refused, SinkError>;
@@ -200,7 +204,8 @@ pub struct Batch {
     pub bytes_max: ByteSize,
     /// So long after its first row came.
     pub age_max: Age,
-    /// Its age is not enough until so long after the delivery before it went out: until then it grows.
+    /// Its age is not enough until so long after the sink's last delivery went out: until then it grows. Deliveries that
+    /// are filled side by side take turns.
     pub interval_min: Age,
 }
 

@@ -1,9 +1,12 @@
 //! A source: pulled, inert, says where its rows came from.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use std::collections::BTreeMap;
 
 use crate::{BoxError, Claims, Partition, Position, Resource, Span};
 
@@ -31,8 +34,14 @@ pub trait SourceConfig: Send + Sync {
         false
     }
 
-    /// Joins the processes that share the partitions, for the pipeline of this name.
-    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
+    /// Joins the processes that share the partitions, for the pipeline of this name. `alone`: how far this process has read
+    /// partitions when it read them alone, if nobody has claimed them here since: nothing of them must be passed over only
+    /// because nobody has begun with the partitions yet.
+    async fn claims(
+        &self,
+        _pipeline: &str,
+        _alone: &BTreeMap<Partition, Position>,
+    ) -> Result<Box<dyn Claims>, BoxError> {
         Err("this source does not share its partitions".into())
     }
 }
@@ -44,7 +53,7 @@ pub enum Resume {
     After(BTreeMap<Partition, Position>),
     /// Exactly these spans, in this order, and then the end. Rows and their order are as they were the first time;
     /// how they are cut into reads is free, as long as no read crosses the end of a span.
-    Replay(Vec<Span>),
+    Exactly(Vec<Span>),
 }
 
 impl Resume {
@@ -73,8 +82,28 @@ pub trait Source: Send {
 
     /// Called once, after the last `next`, when reading ends in good order: lets go of what was made elsewhere for this
     /// source. It is waited for, for as long as a drain may take. After a crash or a failure it is not called, nor for
-    /// [`Resume::Replay`].
+    /// [`Resume::Exactly`].
     async fn close(&mut self) {}
+
+    /// What the source knows of itself, if it is of use to whoever watches the pipeline. Called once, before `next`.
+    fn stats(&self) -> Option<Arc<dyn Stats>> {
+        None
+    }
+}
+
+/// What a source knows of itself beside the rows that it gives. It is looked at from outside, at any time, and as long as
+/// the source lives.
+pub trait Stats: Send + Sync {
+    /// How many requests came since the start, by what became of them: `accepted`, or why not, as `too_large`. Only of
+    /// sources that others send to.
+    fn requests(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
+
+    /// For how long the oldest row has waited to be read, where the far side says so.
+    fn behind(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The part of a source that lets go of what is behind settled rows: deletes the message, answers the caller,

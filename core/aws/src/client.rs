@@ -12,6 +12,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use forebay_api::BoxError;
 
 use crate::Aws;
+use crate::digest::BodyDigest;
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ const TRIES: u32 = 3;
 macro_rules! builder {
     ($sdk:ident, $aws:expr) => {{
         let shared = $aws.load($aws.loader()).await?;
-        let builder = $sdk::config::Builder::from(&shared);
+        let builder = $sdk::config::Builder::from(&shared).interceptor(BodyDigest);
         match &$aws.endpoint {
             Some(endpoint) => builder.endpoint_url(endpoint),
             None => builder,

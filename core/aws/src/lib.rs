@@ -10,6 +10,7 @@
 mod backoff;
 mod client;
 mod codes;
+mod digest;
 mod location;
 mod patience;
 mod story;

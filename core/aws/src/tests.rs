@@ -1,5 +1,6 @@
 //! The table of settings, the table of errors, and both against real servers.
 
+mod digest;
 mod live;
 mod location;
 mod meaning;

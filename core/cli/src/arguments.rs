@@ -43,7 +43,8 @@ pub enum Command {
     ///
     /// Rows that a transform has refused go through that transform and all that is behind it; rows that a sink has refused
     /// go to that sink. What a source has refused stays: an object that cannot be read, or a line that is too long, is no
-    /// row. What is refused again is kept again, with its first place and the new reason. Each letter is replayed once,
+    /// row. What is refused again is kept again, with its first place and the new reason. Letters that are no rows of this
+    /// file, since its columns have other types now, stay as they are; the exit code is 1 then. Each letter is replayed once,
     /// whatever happens on the way: what was interrupted goes on at the next start, and nobody else can take these letters
     /// until then. The pipeline itself may run meanwhile. Small files `*.taken` beside the letters say for 30 days which of
     /// them were taken, should a pipeline that was killed write them again.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use forebay_api::Plan;
-use forebay_config::{Checked, Lookup, Note, Problems, Registry};
+use forebay_config::{Checked, Lookup, Metrics, Note, Problems, Registry};
 
 use crate::terminal::{self, FILE, Failure};
 
@@ -57,9 +57,15 @@ pub fn checked(registry: &Registry, path: &Path, environment: Option<&str>) -> R
     })
 }
 
-/// A file's plan to run. Problems are reported.
-pub fn runnable(registry: &Registry, path: &Path, environment: Option<&str>) -> Result<Plan, Failure> {
-    checked(registry, path, environment)?.runnable().map_err(|notes| missing(path, &notes))
+/// A file's plan to run, and where it can be watched. Problems are reported.
+pub fn runnable(
+    registry: &Registry,
+    path: &Path,
+    environment: Option<&str>,
+) -> Result<(Plan, Option<Metrics>), Failure> {
+    let checked = checked(registry, path, environment)?;
+    let metrics = checked.metrics();
+    Ok((checked.runnable().map_err(|notes| missing(path, &notes))?, metrics))
 }
 
 /// What the plan is cannot be said without these values.

@@ -5,6 +5,7 @@
 //! - [`file`](mod@file): a file into a plan, with what the program's environment knows.
 //! - [`check`], [`run`](mod@run), [`replay`](mod@replay), [`graph`], [`ddl`],
 //!   [`spool`](mod@spool), [`pages`]: the commands.
+//! - [`metrics`]: what a running pipeline says about itself.
 //! - [`terminal`]: the one place that writes to standard output and standard error.
 //!
 //! Exit codes: 0 good, 1 the world is wrong, 2 the file or the command line is wrong.
@@ -17,6 +18,7 @@ mod ddl;
 mod file;
 mod graph;
 mod log;
+mod metrics;
 mod pages;
 mod progress;
 mod replay;
@@ -62,9 +64,9 @@ pub fn main(registry: Registry) -> ExitCode {
 }
 
 fn run_file(registry: &Registry, environment: Option<&str>, arguments: &arguments::Run) -> Result<ExitCode, Failure> {
-    let plan = file::runnable(registry, &arguments.file, environment)?;
+    let (plan, metrics) = file::runnable(registry, &arguments.file, environment)?;
     let arguments::Run { json, quiet, abandon_pending, .. } = *arguments;
-    let options = run::RunOptions { json, quiet, abandon_pending };
+    let options = run::RunOptions { json, quiet, abandon_pending, metrics };
     on_runtime(run::run(plan, options))
 }
 

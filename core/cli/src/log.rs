@@ -9,11 +9,15 @@ use crate::terminal::Failure;
 
 const FILTER: &str = "FOREBAY_LOG";
 
-/// Starts to write log lines: warnings and errors, or what `FOREBAY_LOG` says.
+/// What is said if `FOREBAY_LOG` says nothing: of our own crates what one wants to know once (who listens where, which
+/// lease came and went, what was refused), of libraries what is wrong. The names are beginnings of those of crates.
+const USUAL: &str = "warn,forebay=info,source=info,transform=info,sink=info";
+
+/// Starts to write log lines: the usual ones, or what `FOREBAY_LOG` says.
 pub fn start(format: LogFormat) -> Result<(), Failure> {
     let filter = match std::env::var(FILTER) {
         Ok(filter) => filter,
-        Err(_) => "warn".to_owned(),
+        Err(_) => USUAL.to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
         Failure::file(format!("`{FILTER}` cannot be understood: `{filter}`"))

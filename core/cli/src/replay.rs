@@ -24,7 +24,7 @@ use std::sync::Arc;
 use forebay_api::plan::DeadLetters;
 use forebay_api::{BoxError, Deliver, Plan, Wrong};
 use forebay_engine::{Counters, Ending, Options};
-use forebay_letters::{Copied, Copies, LetterSource, Letters, OldPlaces, Place, Queue, from_node, schema_of};
+use forebay_letters::{Copied, Copies, Emptied, LetterSource, Letters, OldPlaces, Place, Queue, from_node, schema_of};
 use forebay_state::{FileStore, LogKey, Store, create_directory};
 use serde::Serialize;
 use serde_json::json;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments;
 use crate::run::{failed, stop_on_signals};
 use crate::terminal;
-use collect::{Choice, Collected, Group, collect};
+use collect::{Choice, Collected, Group, InQueue, NoRows, collect};
 use journal::{Journal, Step};
 
 /// What came of it.
@@ -44,6 +44,12 @@ struct Report {
     refused_again: u64,
     /// Letters that stay where they are, by the reason.
     left: BTreeMap<String, u64>,
+    /// Letters that stay since they are no rows of this file, by the node that has refused them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    no_rows: BTreeMap<String, NoRows>,
+    /// What stays in the queue.
+    #[serde(skip_serializing_if = "InQueue::is_empty")]
+    in_queue: InQueue,
     /// About how many letters are in the queue, if somebody only wants to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     queued: Option<u64>,
@@ -52,9 +58,23 @@ struct Report {
 }
 
 impl Report {
-    fn new(collected: &Collected) -> Self {
-        let letters = collected.groups.iter().map(|it| it.letters).sum();
-        Self { letters, left: collected.left.clone(), ..Self::default() }
+    /// With what was collected, and what is left.
+    fn with(mut self, collected: &Collected) -> Self {
+        self.letters = collected.groups.iter().map(|it| it.letters).sum();
+        self.left.clone_from(&collected.left);
+        for (component, NoRows { letters, why }) in &collected.no_rows {
+            self.no_rows.entry(component.clone()).or_default().add(*letters, || why.clone());
+        }
+        self.in_queue = collected.in_queue;
+        self
+    }
+
+    /// What somebody has to do something about, if there is anything.
+    fn problem(&self) -> Option<Problem> {
+        let letters = self.no_rows.values().map(|it| it.letters).sum();
+        let hint = "they are as they were: replay them with the file of the `version` that they name, or one with the \
+                    same columns";
+        (letters > 0).then(|| Problem::new(format!("{}: no rows of this file", count(letters, "letter")), hint))
     }
 }
 
@@ -70,7 +90,10 @@ pub async fn replay(plan: Plan, letters: Letters, arguments: &arguments::Replay)
                 true => terminal::out(&format!("{}\n", json!(report))),
                 false => terminal::out(&text(&report, arguments.dry_run)),
             }
-            ExitCode::SUCCESS
+            match report.problem() {
+                Some(Problem { error, hint }) => failed(error.as_ref(), hint.as_deref()),
+                None => ExitCode::SUCCESS,
+            }
         }
         Ok(None) => {
             terminal::err("stopped; the next `forebay replay` goes on from here\n");
@@ -119,7 +142,7 @@ async fn look(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> 
         Some(Step::Deliver(collected) | Step::TakeOut(collected)) => collected,
         Some(Step::Collect) | None => collect(plan, &from.place().await?, &choice, None).await?,
     };
-    let mut report = Report::new(&collected);
+    let mut report = Report::default().with(&collected);
     if let Some(queue) = from.queue().await? {
         report.queued = Some(queue.waiting().await?);
     }
@@ -176,8 +199,7 @@ async fn run(plan: &Plan, letters: &Letters, arguments: &arguments::Replay) -> R
         journal.go_to(&home, Step::TakeOut(collected))?;
     }
     if let Step::TakeOut(collected) = &journal.step {
-        let Report { letters, left, .. } = Report::new(collected);
-        report = Report { letters, left, ..report };
+        report = report.with(collected);
         for group in &collected.groups {
             take_out(&place, group, &home).await?;
         }
@@ -216,17 +238,19 @@ async fn gather(
     choice: &Choice,
     home: &Path,
 ) -> Result<Collected, BoxError> {
+    let mut in_queue = InQueue::default();
     if let Some(queue) = queue {
-        queue.empty_into(place).await?;
+        let Emptied { newer, no_letters, .. } = queue.empty_into(place).await?;
+        in_queue = InQueue { newer, no_letters };
     }
-    collect(plan, place, choice, Some(home)).await
+    Ok(Collected { in_queue, ..collect(plan, place, choice, Some(home)).await? })
 }
 
 /// Holds what was collected against a file that may have been changed since: what is left of it. With `give_up`, letters
 /// that cannot be taken up any more are left, and those that would go another way begin anew.
 async fn hold_against(plan: &Plan, collected: Collected, home: &Path, give_up: bool) -> Result<Collected, Problem> {
     const CANNOT: &str = "the replay that was begun cannot go on";
-    let mut held = Collected { groups: Vec::new(), left: collected.left };
+    let mut held = Collected { groups: Vec::new(), ..collected.clone() };
     for mut group in collected.groups {
         let letters = count(group.letters, "letter");
         let component = &group.component;
@@ -312,8 +336,14 @@ async fn deliver(
         report.delivered += counts.rows_out;
         report.refused_again += counts.refused;
     }
-    for node in plan.sources.iter().map(|it| &it.name).chain(plan.transforms.iter().map(|it| &it.name)) {
-        report.refused_again += counters.node(node).counts().refused;
+    for transform in &plan.transforms {
+        report.refused_again += counters.node(&transform.name).counts().refused;
+    }
+    // They were rows when they were chosen.
+    let no_rows = counters.node(&group.source).counts().refused;
+    if no_rows > 0 {
+        let why = || "the file was changed since this replay was begun".to_owned();
+        report.no_rows.entry(group.component.clone()).or_default().add(no_rows, why);
     }
     Ok(ending == Ending::InputEnded)
 }
@@ -339,7 +369,7 @@ fn count(n: u64, one: &str) -> String {
 }
 
 fn text(report: &Report, dry_run: bool) -> String {
-    let Report { letters, delivered, refused_again, left, queued, resumed } = report;
+    let Report { letters, delivered, refused_again, left, no_rows, in_queue, queued, resumed } = report;
     let taken = count(*letters, "dead letter");
     let mut text = match (letters, dry_run) {
         (0, true) if queued.is_some_and(|it| it > 0) => String::new(),
@@ -355,6 +385,18 @@ fn text(report: &Report, dry_run: bool) -> String {
     }
     for (why, n) in left {
         text.push_str(&format!("left where they are: {}, {why}\n", count(*n, "letter")));
+    }
+    for (component, NoRows { letters, why }) in no_rows {
+        let letters = count(*letters, "letter");
+        text.push_str(&format!("left where they are: {letters} of `{component}`, no rows of this file: {why}\n"));
+    }
+    if in_queue.no_letters > 0 {
+        let messages = count(in_queue.no_letters, "message");
+        text.push_str(&format!("left in the queue: {messages}, no dead letters\n"));
+    }
+    if in_queue.newer > 0 {
+        let letters = count(in_queue.newer, "dead letter");
+        text.push_str(&format!("left in the queue: at least {letters}, sent since this replay was begun\n"));
     }
     if let Some(queued) = queued.filter(|it| *it > 0) {
         text.push_str(&format!("in the queue, and not looked at: about {}\n", count(queued, "dead letter")));

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_api::{Plan, chain};
+use forebay_config::Metrics;
 use forebay_engine::{Counters, Ending, Options};
 use forebay_state::FileStore;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
 use crate::progress::Progress;
 use crate::summary::Summary;
 use crate::terminal;
@@ -24,15 +26,25 @@ pub struct RunOptions {
     pub quiet: bool,
     /// Deliveries that a crash left open are given up instead of rebuilt.
     pub abandon_pending: bool,
+    /// Where the pipeline can be watched.
+    pub metrics: Option<Metrics>,
 }
 
 /// Runs a plan to its end. The code is 0 if nothing went wrong, 1 if the world did.
 pub async fn run(plan: Plan, options: RunOptions) -> ExitCode {
+    let counters = Arc::new(Counters::new(&plan));
+    // First: who watches wants to know that it is being begun.
+    let _server = match options.metrics {
+        Some(metrics) => match metrics::serve(&metrics, &plan, counters.clone()).await {
+            Ok(server) => Some(server),
+            Err(error) => return failed(error.as_ref(), None),
+        },
+        None => None,
+    };
     let store = match FileStore::open(&plan.state, &plan.name) {
         Ok(store) => Arc::new(store),
         Err(error) => return failed(&error, Some("one process at a time may run a pipeline on the same state")),
     };
-    let counters = Arc::new(Counters::new(&plan));
     let stop = CancellationToken::new();
     if let Err(error) = stop_on_signals(stop.clone(), plan.drain_max.duration()) {
         return failed(&error, None);

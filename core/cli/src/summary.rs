@@ -25,8 +25,8 @@ impl<'a> Summary<'a> {
         Self { plan, counts: counters.counts(), ending, took }
     }
 
-    fn of(&self, node: &str) -> Counts {
-        self.counts.get(node).copied().unwrap_or_default()
+    fn of(&self, node: &str) -> &Counts {
+        &self.counts[node]
     }
 
     /// Whether no row was read and none delivered.
@@ -41,7 +41,8 @@ impl<'a> Summary<'a> {
         let source = |name: &str| {
             let it = self.of(name);
             json!({ "read": it.rows_in, "refused": it.refused, "bytes": it.bytes_in,
-                    "partitions_ended": it.partitions_ended, "partitions_known": it.partitions_known })
+                    "partitions_ended": it.partitions_ended, "partitions_known": it.partitions_known,
+                    "requests": it.requests })
         };
         let transform = |name: &str| {
             let it = self.of(name);
@@ -90,6 +91,13 @@ impl<'a> Summary<'a> {
             let _ = writeln!(text, "nothing new: {before}");
         } else {
             text.push_str(&self.tables());
+        }
+        for (source, requests) in self.plan.sources.iter().map(|it| (&it.name, &self.of(&it.name).requests)) {
+            if !requests.is_empty() {
+                let each: Vec<String> =
+                    requests.iter().map(|(what, count)| format!("{} {what}", number(*count))).collect();
+                let _ = writeln!(text, "\nrequests to {source}: {}", each.join(", "));
+            }
         }
         for sink in &self.plan.sinks {
             let Some(place) = sink.config.whereabouts() else { continue };

@@ -60,6 +60,12 @@ impl Cell {
         }
     }
 
+    /// How many bytes these are; of none 0.
+    #[inline]
+    pub fn bytes(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// The bytes themselves.
     #[inline]
     pub fn of(self, text: &[u8]) -> Option<&[u8]> {
@@ -230,18 +236,23 @@ enum Text {
 }
 
 impl Rows<'_> {
-    /// Reads one value after the other. For a null there is a value too, of which nothing will be seen.
-    fn read<T: Default>(&mut self, to: &mut Vec<T>, read: impl Fn(&[u8]) -> Option<T>) {
+    /// Reads one value after the other. For a null there is a value too, of which nothing will be seen. One cell in many
+    /// rows is read once.
+    fn read<T: Copy + Default>(&mut self, to: &mut Vec<T>, read: impl Fn(&[u8]) -> Option<T>) {
+        let mut last = (Cell::NOWHERE, T::default());
         for (nth, cells) in self.cells.chunks(64).enumerate() {
             let mut valid = 0;
             to.extend(cells.iter().enumerate().map(|(row, cell)| {
                 let Some(text) = value(self.text, self.null, *cell) else { return T::default() };
-                let Some(value) = read(text) else {
-                    (self.refuse)(nth * 64 + row);
-                    return T::default();
-                };
+                if *cell != last.0 {
+                    let Some(value) = read(text) else {
+                        (self.refuse)(nth * 64 + row);
+                        return T::default();
+                    };
+                    last = (*cell, value);
+                }
                 valid |= 1 << row;
-                value
+                last.1
             }));
             self.valid.append(valid, cells.len());
         }
@@ -257,6 +268,7 @@ impl Rows<'_> {
     }
 
     fn texts(&mut self, to: &mut Texts, read: impl Fn(&[u8]) -> Option<Text>) {
+        let mut same = Cell::NOWHERE;
         for (nth, cells) in self.cells.chunks(64).enumerate() {
             let mut valid = 0;
             for (row, cell) in cells.iter().enumerate() {
@@ -264,8 +276,12 @@ impl Rows<'_> {
                     to.append_null();
                     continue;
                 };
-                match read(text) {
-                    Some(Text::Same) => to.append_piece(self.text, cell.start as usize, cell.end as usize),
+                let read = if *cell == same { Some(Text::Same) } else { read(text) };
+                match read {
+                    Some(Text::Same) => {
+                        same = *cell;
+                        to.append_piece(self.text, cell.start as usize, cell.end as usize);
+                    }
                     Some(Text::Other(text)) => to.append(text.as_bytes()),
                     None => {
                         to.append_null();

@@ -1,14 +1,17 @@
 //! JSON objects to rows: one pass over the text, which goes straight into the columns.
 //!
-//! [`scan`] walks over a text and holds it against RFC 8259. [`paths`] knows which key leads to which column.
-//! [`rows`] is the two together. A tree, or a tape, would lose what the text says: a number is its digits here, so
+//! [`scan`] walks over a text and holds it against RFC 8259. [`paths`] knows which key leads to which column, and
+//! [`names`] remembers it.
+//! [`rows`] is all of them together. A tree, or a tape, would lose what the text says: a number is its digits here, so
 //! that `0.10` stays `0.10` as text, and is exact as a decimal.
 
+mod names;
 mod number;
 mod paths;
 mod rows;
 pub mod scan;
 
+pub use names::Names;
 pub use number::plain;
 pub use paths::{JsonColumns, Paths, Target};
 pub use rows::JsonRows;

@@ -43,7 +43,7 @@ mod w3c;
 
 pub use columns::Columns;
 pub use format::{Format, FormatKeys, Layout, UnknownFields};
-pub use json::{Paths, Target, plain, scan};
+pub use json::{Names, Paths, Target, plain, scan};
 pub use parquet::{ParquetReader, ReadAt};
 pub use reader::Reader;
 

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 mod fuzz;
 mod inflate;
 mod json;
+mod names;
 mod parquet;
 mod w3c;
 

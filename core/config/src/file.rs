@@ -31,7 +31,7 @@ pub(crate) struct RawNode<'t> {
 const ENVIRONMENTS: &str = "env";
 
 /// The names of tables and keys that may stand outside of nodes. An environment may hold all of them but `env`.
-const OUTER: [&str; 4] = ["name", "drain_max", "state", "dead_letters"];
+const OUTER: [&str; 5] = ["name", "drain_max", "state", "dead_letters", "metrics"];
 
 /// Takes the file apart.
 pub(crate) fn open<'t>(mut table: DeTable<'t>, environment: Option<&str>, problems: &mut Vec<Problem>) -> File<'t> {

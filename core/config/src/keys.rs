@@ -1,6 +1,7 @@
 //! The keys that belong to the engine: those of the file as a whole, and those that every node of a kind has.
 //! The doc comments are their reference page.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -30,11 +31,14 @@ pub(crate) struct FileKeys {
     pub(crate) state: Option<StateKeys>,
     /// Where refused rows are kept that no node reads; `forebay replay` takes them through the pipeline again.
     pub(crate) dead_letters: Option<DeadLetterKeys>,
+    /// Where the running pipeline can be watched: `GET /metrics` for Prometheus, `GET /health` for whatever starts and
+    /// stops it. Default: nowhere.
+    pub(crate) metrics: Option<MetricsKeys>,
 }
 
 impl Default for FileKeys {
     fn default() -> Self {
-        Self { name: None, drain_max: drain_max(), state: None, dead_letters: None }
+        Self { name: None, drain_max: drain_max(), state: None, dead_letters: None, metrics: None }
     }
 }
 
@@ -66,6 +70,24 @@ pub(crate) struct DeadLetterKeys {
     pub(crate) queue: Option<Spanned<String>>,
     /// The account of the bucket and the queue. Default: the one that all AWS programs find.
     pub(crate) aws: Option<Aws>,
+}
+
+/// Where a running pipeline can be watched.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsKeys {
+    /// The address and port to listen on, without TLS and without a password: what is said there is how many rows went
+    /// where, never what is in them.
+    #[schemars(with = "String", extend("examples" = ["127.0.0.1:9464"]))]
+    pub(crate) listen: Spanned<SocketAddr>,
+    /// `/health` answers 503 when a sink has had rows for so much longer than its `batch.age_max` allows, and none of
+    /// them was delivered. Default: `"1m"`.
+    #[serde(default = "stuck_after")]
+    pub(crate) stuck_after: Age,
+}
+
+fn stuck_after() -> Age {
+    Age::seconds(60)
 }
 
 /// Keys that every source has.
@@ -105,7 +127,8 @@ pub(crate) struct SinkKeys {
     /// How failures are retried: with a wait that doubles from `wait_min` to `wait_max`, for ever if there is no limit.
     #[serde(default)]
     retry: RetryKeys,
-    /// How many deliveries may be on their way at a time.
+    /// How many deliveries may be on their way at a time. A sink that cannot deliver holds back all that read the same
+    /// source, once these, one more and a queue of 8 MiB are full.
     #[serde(default = "in_flight_max")]
     in_flight_max: NonZeroUsize,
 }
@@ -140,7 +163,8 @@ struct BatchKeys {
     /// So long after its first row came.
     #[schemars(extend("examples" = ["5s"]))]
     age_max: Option<Age>,
-    /// Its age is not enough until so long after the delivery before it went out: until then it grows.
+    /// Its age is not enough until so long after the sink's last delivery went out: until then it grows. Where processes
+    /// share partitions, the deliveries of each take turns.
     #[schemars(extend("examples" = ["1s"]))]
     interval_min: Option<Age>,
 }

@@ -33,7 +33,7 @@ mod shape;
 mod tests;
 
 pub use lookup::Lookup;
-pub use plan::{Checked, environments, plan};
+pub use plan::{Checked, Metrics, environments, plan};
 pub use problem::{Note, Problem, Problems};
 pub use reference::{engine_reference, reference};
 pub use registry::{About, Kind, Registry};

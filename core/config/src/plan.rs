@@ -1,10 +1,11 @@
 //! From the text to the plan.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_api::plan::{Input, PlannedSink, PlannedSource, PlannedTransform};
-use forebay_api::{Age, Plan};
+use forebay_api::{Age, Plan, Resource};
 use forebay_letters::Letters;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -13,7 +14,7 @@ use toml::de::DeTable;
 
 use crate::file;
 use crate::graph::{self, Graph};
-use crate::keys::{DeadLetterKeys, FileKeys};
+use crate::keys::{DeadLetterKeys, FileKeys, MetricsKeys};
 use crate::lookup::{self, Found, Lookup, Outcome};
 use crate::node::{self, Node, NodeConfig, SplitNode};
 use crate::problem::{Note, Problem, Problems};
@@ -27,6 +28,16 @@ pub struct Checked {
     plan: Option<Plan>,
     notes: Vec<Note>,
     letters: Option<Letters>,
+    metrics: Option<Metrics>,
+}
+
+/// Where a running pipeline can be watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// How long a sink may have rows beyond the age at which it should have delivered them, and still be called well.
+    pub stuck_after: Age,
 }
 
 impl Checked {
@@ -44,6 +55,11 @@ impl Checked {
     /// Where dead letters are kept, to read them.
     pub fn letters(&self) -> Option<&Letters> {
         self.letters.as_ref()
+    }
+
+    /// Where the pipeline can be watched while it runs.
+    pub fn metrics(&self) -> Option<Metrics> {
+        self.metrics
     }
 
     /// The plan, to run, or why it cannot run here.
@@ -89,7 +105,7 @@ pub fn plan(
         if all_sections_read {
             find_empty_sections(&read_nodes, &mut problems);
         }
-        resources::find_shared(&read_nodes, frame.directories(), &mut problems);
+        resources::find_shared(&read_nodes, frame.resources(), &mut problems);
         if !outer.contains_key("dead_letters") {
             graph.find_lost_letters(&read_nodes, &mut problems);
         }
@@ -106,8 +122,9 @@ pub fn plan(
         Some((graph, flow)) if problems.is_empty() => {
             let own: Vec<String> = nodes.iter().map(|it| it.canonical(registry)).collect();
             let letters = frame.dead_letters.clone();
+            let metrics = frame.metrics.as_ref().map(|it| *it.get_ref());
             let plan = assemble(frame, &read_nodes, &graph, flow, &graph.fingerprints(&own));
-            Ok(Checked { plan, notes: found.iter().filter_map(|it| note(text, it)).collect(), letters })
+            Ok(Checked { plan, notes: found.iter().filter_map(|it| note(text, it)).collect(), letters, metrics })
         }
         _ => {
             let mut places = Vec::new();
@@ -182,6 +199,7 @@ struct Frame {
     dead_letters: Option<Letters>,
     /// The directory of dead letters, if they are kept in one.
     letters_directory: Option<Spanned<PathBuf>>,
+    metrics: Option<Spanned<Metrics>>,
     drain_max: Age,
 }
 
@@ -211,15 +229,22 @@ impl Frame {
             state: keys.state.map_or_else(usual_state, |it| it.path),
             letters_directory: place.zip(directory).map(|(place, directory)| Spanned::new(place, directory)),
             dead_letters,
+            metrics: keys.metrics.map(|MetricsKeys { listen, stuck_after }| {
+                Spanned::new(listen.span(), Metrics { listen: listen.into_inner(), stuck_after })
+            }),
             drain_max: keys.drain_max,
             name,
         }
     }
 
-    /// The directories that the engine writes to.
-    fn directories(&self) -> Vec<(&'static str, &Spanned<PathBuf>)> {
-        let dead_letters = self.letters_directory.iter().map(|it| ("dead_letters", it));
-        std::iter::once(("state", &self.state)).chain(dead_letters).collect()
+    /// The directories and the port that are used beside those of the nodes, each by the table that names it.
+    fn resources(&self) -> Vec<(&'static str, Spanned<Resource>)> {
+        let directory = |it: &Spanned<PathBuf>| Spanned::new(it.span(), Resource::Directory(it.get_ref().clone()));
+        let port = |it: &Spanned<Metrics>| Spanned::new(it.span(), Resource::Port(it.get_ref().listen));
+        let state = ("state", directory(&self.state));
+        let letters = self.letters_directory.iter().map(|it| ("dead_letters", directory(it)));
+        let metrics = self.metrics.iter().map(|it| ("metrics", port(it)));
+        std::iter::once(state).chain(letters).chain(metrics).collect()
     }
 }
 

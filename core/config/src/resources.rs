@@ -18,16 +18,16 @@ struct Claim {
     place: Range<usize>,
 }
 
-/// Reports every resource that is used twice. `directories` are the engine's own.
+/// Reports every resource that is used twice. `outer` are those that no node uses.
 pub(crate) fn find_shared(
     nodes: &[Node<'_>],
-    directories: Vec<(&'static str, &Spanned<PathBuf>)>,
+    outer: Vec<(&'static str, Spanned<Resource>)>,
     problems: &mut Vec<Problem>,
 ) {
     let mut claims: Vec<Claim> = Vec::new();
-    for (key, path) in directories {
-        let resource = normal(Resource::Directory(path.get_ref().clone()));
-        claims.push(Claim { resource, by: format!("`{key}`"), place: path.span() });
+    for (key, resource) in outer {
+        let place = resource.span();
+        claims.push(Claim { resource: normal(resource.into_inner()), by: format!("`{key}`"), place });
     }
     // The path of a stand-in is nobody's path.
     for node in nodes.iter().filter(|it| it.certain) {

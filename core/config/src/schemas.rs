@@ -1,10 +1,8 @@
 //! Carries Arrow schemas from the sources to the sinks.
 
-use std::error::Error;
-
 use arrow_schema::{Schema, SchemaRef};
 use forebay_api::plan::{Port, letter_schema};
-use forebay_api::{BoxError, Wrong};
+use forebay_api::{BoxError, Wrong, causes};
 
 use crate::graph::{Edge, Graph};
 use crate::node::{Node, NodeConfig};
@@ -136,7 +134,7 @@ fn explain(node: &Node<'_>, input_certain: bool, error: BoxError) -> Option<Prob
         return None;
     }
     let Some(wrong) = error.downcast_ref::<Wrong>() else {
-        let problem = Problem::new(node.place(), with_causes(error.as_ref()));
+        let problem = Problem::new(node.place(), causes(error.as_ref()));
         return node.certain.then_some(problem);
     };
     let place = Some(&wrong.key).filter(|it| !it.is_empty()).and_then(|it| read::place(&node.own, it));
@@ -149,10 +147,4 @@ fn explain(node: &Node<'_>, input_certain: bool, error: BoxError) -> Option<Prob
         label: wrong.label.clone(),
         help: wrong.hint.clone(),
     })
-}
-
-/// An error and what caused it, on one line.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |it: &&(dyn Error + 'static)| (*it).source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }

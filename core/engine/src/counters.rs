@@ -1,10 +1,14 @@
 //! What happened, counted: for progress, for the summary, for metrics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use forebay_api::Plan;
 use serde::Serialize;
+
+use crate::waiting::Waiting;
+use crate::watched::Watched;
 
 /// The counters of every node of a pipeline, by name. Shared while the pipeline runs.
 #[derive(Debug, Default)]
@@ -37,10 +41,14 @@ pub struct NodeCounters {
     pub partitions_known: AtomicU64,
     /// Sinks: the most bytes that ever waited to be staged.
     pub queued_bytes_peak: AtomicU64,
+    /// Sinks: what has rows and is not delivered.
+    pub(crate) waiting: Arc<Waiting>,
+    /// Sources: what they say themselves.
+    pub(crate) watched: Watched,
 }
 
 /// The counters of one node at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "as in `NodeCounters`")]
 pub struct Counts {
     pub rows_in: u64,
@@ -54,6 +62,12 @@ pub struct Counts {
     pub partitions_ended: u64,
     pub partitions_known: u64,
     pub queued_bytes_peak: u64,
+    /// For how many milliseconds the oldest delivery of a sink that has rows has not been made; 0 if there is none.
+    pub waiting_millis: u64,
+    /// Requests that came to a source, by what became of them: see [`forebay_api::Stats::requests`].
+    pub requests: BTreeMap<&'static str, u64>,
+    /// How far a source is behind, if it knows: see [`forebay_api::Stats::behind`].
+    pub behind_millis: Option<u64>,
 }
 
 /// The name under which all dead letters are counted; in the state the node that refuses follows it. No node of a
@@ -101,6 +115,9 @@ impl NodeCounters {
             partitions_ended: self.partitions_ended.load(Relaxed),
             partitions_known: self.partitions_known.load(Relaxed),
             queued_bytes_peak: self.queued_bytes_peak.load(Relaxed),
+            waiting_millis: self.waiting.longest().map_or(0, |it| it.as_millis() as u64),
+            requests: self.watched.requests(),
+            behind_millis: self.watched.behind().map(|it| it.as_millis() as u64),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::counters::{NodeCounters, add};
 use crate::flow::{Places, Share, batch_bytes};
 use crate::letters;
 use crate::rules::{self, Fill, REFUSED_MAX};
+use crate::waiting::Waits;
 
 /// What every delivery of a sink has in common.
 pub(crate) struct SinkSide {
@@ -42,6 +43,8 @@ pub(crate) struct Delivery {
     /// How many spans were joined, neighbours counted apart.
     spans: usize,
     begun: Instant,
+    /// From the first row on.
+    waits: Option<Waits>,
     /// Whether it may have been made before, by a process that ended in the middle.
     again: bool,
     /// When that process was about to make it visible, if that is known.
@@ -90,6 +93,7 @@ impl Delivery {
             bytes: 0,
             spans: 0,
             begun: Instant::now(),
+            waits: None,
             again: false,
             intended: None,
             draft: None,
@@ -119,6 +123,7 @@ impl Delivery {
         if self.rows == 0 && share.row_count() > 0 {
             // Spans without rows may have waited for long; the rows have not.
             self.begun = Instant::now();
+            self.waits = Some(counters.waiting.begin());
         }
         self.bytes += share.byte_count();
         self.spans += 1;
@@ -152,6 +157,13 @@ impl Delivery {
             _ => self.joined.push(SourceSpan { source: share.source.to_string(), span: share.span }),
         }
         Ok(())
+    }
+
+    /// Notes that its intent is about to be written down.
+    pub fn intended(&mut self, now: SystemTime) {
+        if let Some(draft) = &mut self.draft {
+            draft.intended(now);
+        }
     }
 
     /// Makes the delivery visible, however long that takes, and keeps what was refused.

@@ -4,7 +4,7 @@
 //! From then on only the claims know how far the partition is read. So there is no way back: a source that is to be read
 //! alone again would go on where it stood before it was shared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use forebay_api::{Claim, Kept, Partition, Plan, Position};
@@ -48,6 +48,21 @@ impl Handover {
         }
         snapshot.committed.retain(|key, _| is_shared(&key.source));
         Ok(Self { store: store.clone(), committed: Mutex::new(snapshot.committed), ways: snapshot.ways })
+    }
+
+    /// How far at least the sinks have the partitions of a source that this process has read alone, and has not claimed
+    /// since.
+    pub async fn known(&self, source: &str) -> BTreeMap<Partition, Position> {
+        let committed = self.committed.lock().await;
+        let of_source = || committed.iter().filter(|(key, _)| key.source == source && key.partition != begun_mark());
+        let claimed: BTreeSet<&Partition> =
+            of_source().filter(|(key, _)| key.sink == SHARED).map(|(key, _)| &key.partition).collect();
+        let mut known: BTreeMap<Partition, Position> = BTreeMap::new();
+        for (key, at) in of_source().filter(|(key, _)| !claimed.contains(&key.partition)) {
+            let least = known.entry(key.partition.clone()).or_insert_with(|| at.clone());
+            *least = at.min(least).clone();
+        }
+        known
     }
 
     /// Called with each claim that is won: hands over what is known of its partition, once. It is durable there before

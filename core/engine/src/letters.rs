@@ -6,10 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_json::LineDelimitedWriter;
-use arrow_schema::DataType;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use forebay_api::plan::letter_schema;
@@ -42,7 +39,9 @@ pub(crate) fn of_transform<'a>(
     origin: &RecordBatch,
     refused: impl Iterator<Item = ((usize, Position), &'a str)>,
 ) -> RecordBatch {
-    let letter = |((row, position), why): ((usize, Position), &str)| (payload(origin, row), why.to_owned(), position);
+    let letter = |((row, position), why): ((usize, Position), &str)| {
+        (forebay_payload::write(origin, row), why.to_owned(), position)
+    };
     batch(place, component, refused.map(letter).collect())
 }
 
@@ -53,26 +52,9 @@ pub(crate) fn of_sink<'a>(
     refused: impl Iterator<Item = (&'a RecordBatch, usize, Position, &'a str)>,
 ) -> RecordBatch {
     let letter = |(rows, row, position, why): (&RecordBatch, usize, Position, &str)| {
-        (payload(rows, row), why.to_owned(), position)
+        (forebay_payload::write(rows, row), why.to_owned(), position)
     };
     batch(place, sink, refused.map(letter).collect())
-}
-
-/// A row as text, and how to read it: the text itself where that is all there is, else JSON.
-fn payload(rows: &RecordBatch, row: usize) -> (String, &'static str) {
-    if let [only] = rows.columns()
-        && *only.data_type() == DataType::Utf8
-    {
-        return (only.as_string::<i32>().value(row).to_owned(), "text");
-    }
-    let mut json = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut json);
-    let written = writer.write(&rows.slice(row, 1)).and_then(|()| writer.finish());
-    match written {
-        Ok(()) => (String::from_utf8_lossy(&json).trim_end().to_owned(), "json"),
-        // A type that JSON cannot hold: the debug form is better than nothing, and the position names the row.
-        Err(_) => (format!("{:?}", rows.slice(row, 1)), "text"),
-    }
 }
 
 type Letter = ((String, &'static str), String, Position);

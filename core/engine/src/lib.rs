@@ -28,6 +28,7 @@ mod lane;
 mod ledger;
 mod letters;
 mod outlet;
+mod pace;
 mod part;
 mod pipeline;
 mod rebuild;
@@ -37,6 +38,8 @@ mod rules;
 mod settle;
 mod share;
 mod tasks;
+mod waiting;
+mod watched;
 mod way;
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use forebay_api::Batch;
 use forebay_state::{Change, Pending, SourceSpan, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
 
 use crate::budget::{Budget, Held, UNIT};
-use crate::counters::Counters;
+use crate::counters::{Counters, add};
 use crate::delivery::{Delivery, SinkSide};
 use crate::flow::Share;
 use crate::ledger::Ledger;
+use crate::pace::{Pace, Turn};
 use crate::rules::{Answer, Fill, Flush, Naming, Rules, Verdict, fits, flush};
 use crate::settle::Settlements;
 use crate::{RunError, tasks};
@@ -63,7 +63,9 @@ impl Inlet {
         let units = share.byte_count().div_ceil(UNIT).min(QUEUED_BYTES_MAX / UNIT) as u32;
         let room = self.room.clone().acquire_many_owned(units).await.map_err(|_| Gone)?;
         let queued = QUEUED_BYTES_MAX - self.room.available_permits() as u64 * UNIT;
-        self.counters.node(&self.name).queued_bytes_peak.fetch_max(queued, Relaxed);
+        let counters = self.counters.node(&self.name);
+        counters.queued_bytes_peak.fetch_max(queued, Relaxed);
+        add(&counters.rows_in, share.row_count());
         let held = match &self.budget {
             Some(budget) => tokio::select! {
                 biased;
@@ -88,6 +90,8 @@ pub(crate) struct OutletSettings {
     pub epoch: String,
     /// See [`SinkNode::budget`](crate::pipeline::SinkNode::budget).
     pub budget: Option<Budget>,
+    /// See [`SinkNode::pace`](crate::pipeline::SinkNode::pace).
+    pub pace: Pace,
     pub rules: Rules,
 }
 
@@ -106,8 +110,6 @@ pub(crate) struct Outlet {
     /// Which delivery each task in flight carries.
     carried: HashMap<Id, u64>,
     named: u64,
-    /// When the last delivery with rows went out.
-    flushed: Option<Instant>,
 }
 
 impl Outlet {
@@ -132,7 +134,6 @@ impl Outlet {
             in_flight: JoinSet::new(),
             carried: HashMap::new(),
             named: 0,
-            flushed: None,
         }
     }
 
@@ -140,16 +141,24 @@ impl Outlet {
     pub async fn run(mut self, mut queue: Queue) -> Result<(), RunError> {
         let mut waiting: Option<(Share, Held)> = None;
         let mut input_ended = false;
+        let mut turn: Option<Turn> = None;
         loop {
             let fill = self.filling.as_ref().map(|it| it.fill()).unwrap_or_default();
-            let due = flush(fill, self.flushed.map(|it| it.elapsed()), &self.settings.batch);
+            let due = flush(fill, &self.settings.batch);
             let fits_in = waiting.as_ref().is_none_or(|it| fits(fill, it.0.row_count(), &self.settings.batch));
             let budget = self.settings.budget.as_ref().filter(|_| fill.rows > 0);
             let is_pressed = budget.is_some_and(Budget::presses);
-            let wants_out = matches!(due, Flush::Now | Flush::MayGrow) || input_ended || is_pressed || !fits_in;
-            if self.filling.is_some() && wants_out && self.may_flush(fill) {
+            let is_old = due == Flush::MayGrow;
+            let needs_turn = is_old && fill.rows > 0;
+            let wants_out = due == Flush::Now || is_old && !needs_turn || input_ended || is_pressed || !fits_in;
+            let may_flush = self.filling.is_some() && self.may_flush(fill);
+            if wants_out && may_flush {
+                turn = None;
                 self.flush().await?;
                 continue;
+            }
+            if needs_turn && may_flush && turn.is_none() {
+                turn = Some(self.settings.pace.turn());
             }
             if fits_in
                 && due != Flush::Now
@@ -178,6 +187,10 @@ impl Outlet {
                 Some(landed) = self.in_flight.join_next_with_id() => self.land(landed).await?,
                 () = tokio::time::sleep(timer.unwrap_or_default()), if timer.is_some() => {}
                 () = pressed => {}
+                () = until(&mut turn) => {
+                    turn = None;
+                    self.flush().await?;
+                }
                 share = queue.recv(), if waiting.is_none() && !input_ended => match share {
                     // The room is free again as soon as the share is here: what is being filled has its own bound.
                     Some(Queued { share, room, held }) => {
@@ -233,6 +246,9 @@ impl Outlet {
         if delivery.rows == 0 {
             return self.settle(delivery.number).await;
         }
+        self.settings.pace.goes_out();
+        let now = SystemTime::now();
+        delivery.intended(now);
         let pending = Pending {
             sink: self.side.name.clone(),
             number: delivery.number,
@@ -240,14 +256,13 @@ impl Outlet {
             fingerprint: self.settings.fingerprint.clone(),
             spans: delivery.joined.clone(),
             rows: delivery.rows,
-            intended: Some(SystemTime::now()),
+            intended: Some(now),
             settled: false,
         };
         if let Some(intent) = (self.settings.rules.intend)(pending) {
             let change = Change { intend: Some(intent), ..Change::default() };
             write(&*self.store, &self.side.name, change).await?;
         }
-        self.flushed = Some(Instant::now());
         let (side, counters) = (self.side.clone(), self.counters.clone());
         let number = delivery.number;
         let leaving = self.settings.budget.as_ref().map(|it| it.leave(held));
@@ -284,6 +299,14 @@ impl Outlet {
         write(&*self.store, &self.side.name, moves.into_change(&self.side.name, number)).await?;
         self.settlements.report(self.settings.index, &advance);
         Ok(())
+    }
+}
+
+/// Waits for one's turn; for ever, where there is none.
+async fn until(turn: &mut Option<Turn>) {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -63,7 +63,7 @@ impl Part<'_> {
 
         begin_letters(graph, &*store, &sources).await?;
         let snapshot = load(&*store).await?;
-        let mut lanes = Vec::new();
+        let (mut lanes, mut watching) = (Vec::new(), Vec::new());
         for origin in &sources {
             let name = &origin.planned.name;
             let route = graph.route(name);
@@ -75,10 +75,12 @@ impl Part<'_> {
             add(&counters.node(name).partitions_known, known);
             let source = origin.open(Resume::After(resume)).await;
             let source = source.map_err(|error| RunError::new(name, "could not be opened", error))?;
+            watching.extend(source.stats().map(|it| counters.node(name).watched.watch(it)));
             lanes.push(OpenLane { route: route.clone(), source, flows, standing });
         }
         let tasks = Tasks::start(nodes, lanes, &snapshot, &store, counters, stop, *rules);
         tasks.finish(halt).await?;
+        drop(watching);
         Ok(if stop.is_cancelled() { Ending::Drained } else { Ending::InputEnded })
     }
 }
@@ -190,6 +192,7 @@ impl Tasks {
                 fingerprint: node.fingerprint.clone(),
                 epoch: snapshot.epoch.clone(),
                 budget: node.budget.clone(),
+                pace: node.pace.clone(),
                 rules,
             };
             let outlet =

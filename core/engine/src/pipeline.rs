@@ -14,6 +14,7 @@ use crate::delivery::SinkSide;
 use crate::halt::Halt;
 use crate::handover::Handover;
 use crate::outlet::QUEUED_BYTES_MAX;
+use crate::pace::Pace;
 use crate::part::{Origin, Part};
 use crate::route::{Route, is_refused_port_read};
 use crate::rules::Rules;
@@ -101,6 +102,8 @@ pub(crate) struct SinkNode {
     pub fingerprint: String,
     /// What all parts may hold for it, if there may be several: see [`crate::budget`].
     pub budget: Option<Budget>,
+    /// When deliveries go out whose age lets them, of whichever part.
+    pub pace: Pace,
 }
 
 impl SinkNode {
@@ -148,19 +151,22 @@ async fn open_sinks(
             in_flight_max: planned.in_flight_max,
             fingerprint: planned.fingerprint.clone(),
             budget: None,
+            pace: Pace::new(planned.batch.interval_min.duration()),
         });
     }
     // Which rows are refused follows from anything upstream; the sinks' fingerprints together stand for all of it.
     let fingerprint = plan.sinks.iter().map(|it| it.fingerprint.as_str()).collect::<Vec<_>>().join(" ");
     for node in kept {
         let Some(letters) = &letters else { continue };
+        let batch = Batch { rows_max: 10_000, bytes_max: ByteSize::mib(8), ..Batch::default() };
         nodes.push(SinkNode {
             side: side(&letters_name(node), whole(letters.clone()), Retry::default(), OnRefused::Stop, None),
             promise: Promise::OncePerId,
-            batch: Batch { rows_max: 10_000, bytes_max: ByteSize::mib(8), ..Batch::default() },
+            batch,
             in_flight_max: 1,
             fingerprint: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(fingerprint.as_bytes())),
             budget: None,
+            pace: Pace::new(batch.interval_min.duration()),
         });
     }
     Ok(nodes)

@@ -139,7 +139,7 @@ impl Rebuild<'_> {
             return Err(lost(side, format!("rows of the source `{name}` do not reach the sink any more")));
         }
         let spans = pending.spans.iter().filter(|it| it.source == name).map(|it| it.span.clone()).collect();
-        let source = origin.open(Resume::Replay(spans)).await.map_err(|error| unread(name, error))?;
+        let source = origin.open(Resume::Exactly(spans)).await.map_err(|error| unread(name, error))?;
         let flow = Flow::new(self.graph.plan, route.clone(), self.graph.counters.clone())?;
         Ok(Again { source, flow })
     }

@@ -98,7 +98,7 @@ pub(crate) enum Flush {
     Empty,
     /// It is full: take nothing more before it is flushed.
     Now,
-    /// It is old enough to go, and may grow until it can.
+    /// It is old enough to go, and may grow until it can and it is its turn: see [`crate::pace`].
     MayGrow,
     /// Not before so long from now.
     In(Duration),
@@ -113,8 +113,8 @@ pub(crate) const REFUSED_MAX: u64 = 1000;
 /// A delivery without rows only moves a position, which is worth a write to the state about once a second.
 const ROWLESS_AGE_MIN: Duration = Duration::from_secs(1);
 
-/// Decides whether a delivery is to be flushed. The one before it, if there was one, went out `since` ago.
-pub(crate) fn flush(fill: Fill, since: Option<Duration>, batch: &Batch) -> Flush {
+/// Decides whether a delivery is to be flushed.
+pub(crate) fn flush(fill: Fill, batch: &Batch) -> Flush {
     if fill.spans == 0 {
         return Flush::Empty;
     }
@@ -123,9 +123,8 @@ pub(crate) fn flush(fill: Fill, since: Option<Duration>, batch: &Batch) -> Flush
         return Flush::Now;
     }
     let age_max = batch.age_max.duration();
-    let too_young = if fill.rows == 0 { age_max.max(ROWLESS_AGE_MIN) } else { age_max }.saturating_sub(fill.age);
-    let too_soon = since.map_or(Duration::ZERO, |it| batch.interval_min.duration().saturating_sub(it));
-    match too_young.max(too_soon) {
+    let age_max = if fill.rows == 0 { age_max.max(ROWLESS_AGE_MIN) } else { age_max };
+    match age_max.saturating_sub(fill.age) {
         Duration::ZERO => Flush::MayGrow,
         left => Flush::In(left),
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_api::plan::PlannedSource;
-use forebay_api::{Claim, Claims, causes, chain};
+use forebay_api::{BoxError, Claim, Claims, causes, chain};
 use forebay_state::{ClaimStore, StoreError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -31,7 +31,7 @@ impl Sharing<'_> {
         let joined = tokio::select! {
             biased;
             () = halt.token().cancelled() => return Ok(Ending::DrainCut),
-            joined = self.planned.config.claims(&self.graph.plan.name) => joined,
+            joined = self.join() => joined,
         };
         let mut claims = joined.map_err(|error| RunError::new(name, "could not be joined", error))?;
         let ended = halt.limit(self.hold_all(&mut *claims)).await;
@@ -39,6 +39,11 @@ impl Sharing<'_> {
             tracing::warn!(source = name, "could not say that this process leaves: {}", causes(error.as_ref()));
         }
         ended
+    }
+
+    async fn join(&self) -> Result<Box<dyn Claims>, BoxError> {
+        let alone = self.handover.known(&self.planned.name).await;
+        self.planned.config.claims(&self.graph.plan.name, &alone).await
     }
 
     /// Reads the partitions side by side.

@@ -25,37 +25,53 @@ pub(crate) fn observed<F: Future>(task: F) -> F {
 }
 
 #[cfg(test)]
-pub(crate) use test::{observed, on_poll};
+pub(crate) use test::{Observer, observed, observed_by, on_poll};
 
 #[cfg(test)]
 mod test {
     use std::cell::RefCell;
     use std::pin::Pin;
+    use std::sync::Arc;
     use std::task::{Context, Poll};
 
-    type Observer = Box<dyn Fn() -> bool>;
+    /// Is asked before each poll whether it may go on.
+    pub type Observer = Arc<dyn Fn() -> bool + Send + Sync>;
 
     thread_local! {
         static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
     }
 
-    /// Asks `observer` before each poll of each task of this thread whether it may go on.
+    /// Asks `observer` before each poll of each task that is made on this thread from now on.
     pub fn on_poll(observer: Option<Observer>) {
-        OBSERVER.with(|it| *it.borrow_mut() = observer);
+        OBSERVER.set(observer);
     }
 
+    /// A task with the observer of the one that makes it.
     pub fn observed<F: Future>(task: F) -> impl Future<Output = F::Output> {
-        Observed(Box::pin(task))
+        Observed { task: Box::pin(task), observer: OBSERVER.with_borrow(Clone::clone) }
     }
 
-    struct Observed<F>(Pin<Box<F>>);
+    /// A task, and all that it makes, with an observer of their own.
+    pub fn observed_by<F: Future>(observer: Observer, task: F) -> impl Future<Output = F::Output> {
+        Observed { task: Box::pin(task), observer: Some(observer) }
+    }
+
+    struct Observed<F> {
+        task: Pin<Box<F>>,
+        observer: Option<Observer>,
+    }
 
     impl<F: Future> Future for Observed<F> {
         type Output = F::Output;
 
         fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-            let goes_on = OBSERVER.with(|it| it.borrow().as_ref().is_none_or(|observer| observer()));
-            if goes_on { self.0.as_mut().poll(context) } else { Poll::Pending }
+            if self.observer.as_ref().is_some_and(|goes_on| !goes_on()) {
+                return Poll::Pending;
+            }
+            let others = OBSERVER.replace(self.observer.clone());
+            let polled = self.task.as_mut().poll(context);
+            OBSERVER.set(others);
+            polled
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The pure decisions, as data. Wiring is the simulation's business.
 
+mod alone;
 mod budget;
+mod claims;
+mod fakes;
 mod halts;
 mod limits;
 mod narrow;
+mod pace;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,14 +139,13 @@ fn ledger_takes_up_what_is_half_passed() {
 }
 
 /// Scenario: deliveries of every fullness and age.
-/// Guarantees: rows, bytes and spans have bounds; age lets a delivery go, and lets it grow while it cannot, or while the
-/// one before it went out just now; one without rows goes about once a second.
+/// Guarantees: rows, bytes and spans have bounds; age lets a delivery go, and lets it grow while it cannot; one without rows
+/// goes about once a second.
 #[test]
 fn flush_decides_by_what_comes_first() {
     let batch =
         Batch { rows_max: 10, bytes_max: ByteSize(1_000), age_max: Age::millis(200), interval_min: Age::millis(0) };
     let at_once = Batch { age_max: Age::millis(0), ..batch };
-    let paced = Batch { interval_min: Age::millis(700), ..batch };
     let fill = |rows, bytes, spans, millis| Fill {
         rows,
         bytes,
@@ -169,14 +172,8 @@ fn flush_decides_by_what_comes_first() {
         (fill(0, 0, 4_096, 0), batch, Flush::Now),
     ];
     for (fill, batch, expected) in cases {
-        assert_eq!(flush(fill, None, &batch), expected, "{fill:?}");
-        assert_eq!(flush(fill, Some(Duration::ZERO), &batch), expected, "{fill:?}");
+        assert_eq!(flush(fill, &batch), expected, "{fill:?}");
     }
-    let paced = |fill, since: u64| flush(fill, Some(Duration::from_millis(since)), &paced);
-    assert_eq!(paced(fill(1, 1, 1, 300), 300), left(400));
-    assert_eq!(paced(fill(1, 1, 1, 50), 600), left(150));
-    assert_eq!(paced(fill(1, 1, 1, 300), 700), Flush::MayGrow);
-    assert_eq!(paced(fill(10, 1, 1, 0), 0), Flush::Now);
     assert!(fits(fill(0, 0, 3, 0), 1_000, &batch), "one read may be larger than a delivery");
     assert!(fits(fill(4, 0, 1, 0), 6, &batch));
     assert!(!fits(fill(5, 0, 1, 0), 6, &batch));

@@ -33,9 +33,6 @@ pub enum Action {
     Request(String),
 }
 
-/// A lease that has been free for so many times its duration is taken by whoever has room, whatever the shares are.
-const NEGLECTED: u32 = 2;
-
 /// What to do. `held`: the leases that this worker holds, or has not yet let go of.
 pub fn decide(me: &Worker, seen: &Seen, held: &BTreeSet<String>) -> Vec<Action> {
     let due: Vec<&Lease> = seen.leases().filter(|it| seen.is_due(it)).collect();
@@ -74,7 +71,9 @@ pub fn decide(me: &Worker, seen: &Seen, held: &BTreeSet<String>) -> Vec<Action> 
             None => seen.still_for(&lease.key),
             Some(_) => seen.still_for(&lease.key).saturating_sub(me.duration),
         };
-        let room = if free_for >= me.duration * NEGLECTED { me.leases_max } else { share };
+        // Everybody has looked three times since then, and nobody has room: somebody counts for a share who has died, such as
+        // one who had asked for a lease that is not handed over yet. Whose it is need not be even.
+        let room = if free_for >= me.duration { me.leases_max } else { share };
         if load < room {
             load += 1;
             actions.push(Action::Take(lease.key.clone()));

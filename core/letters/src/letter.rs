@@ -1,18 +1,16 @@
 //! One letter, as a line of JSON.
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_json::ReaderBuilder;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use forebay_api::BoxError;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// A refused row: [`forebay_api::plan::letter_schema`] says what the fields are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// The row.
     pub payload: String,
-    /// How to read it: `text`, `json` or `base64`.
+    /// How to read it: `text`, `json` or `debug`, or `base64` of what was no row.
     pub encoding: String,
     /// Why it was refused.
     pub reason: String,
@@ -55,19 +53,6 @@ impl Letter {
 
     /// The row, alone in a batch of this schema. An error says why it cannot be had.
     pub fn row(&self, schema: &SchemaRef) -> Result<RecordBatch, BoxError> {
-        let fields = schema.fields();
-        match self.encoding.as_str() {
-            "text" if fields.len() == 1 && *fields[0].data_type() == DataType::Utf8 => {
-                let column: ArrayRef = Arc::new(StringArray::from_iter_values([&self.payload]));
-                Ok(RecordBatch::try_new(schema.clone(), vec![column])?)
-            }
-            "text" => Err("a text cannot be a row of several columns".into()),
-            "json" => {
-                let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(1).build_decoder()?;
-                decoder.decode(self.payload.as_bytes())?;
-                decoder.flush()?.ok_or_else(|| "it holds no row".into())
-            }
-            other => Err(format!("`{other}` is no encoding of a row").into()),
-        }
+        Ok(forebay_payload::read(&self.payload, &self.encoding, schema)?)
     }
 }

@@ -34,7 +34,7 @@ pub use from_node::{from_node, schema_of};
 pub use kept::Listing;
 pub use letter::Letter;
 pub use place::Place;
-pub use queue::Queue;
+pub use queue::{Emptied, Queue};
 pub use source::{LetterSource, OldPlaces};
 
 /// Where dead letters are kept, as the file says.

@@ -4,17 +4,21 @@
 //! an `id` attribute by which that is known. A FIFO queue leaves it out by itself within five minutes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{
-    DeleteMessageBatchRequestEntry, MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as Received,
+    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use forebay_api::{BoxError, Deliver, DeliveryId, SinkError};
-use forebay_aws::{Trouble, failed as call_failed, trouble};
+use forebay_aws::{failed as call_failed, trouble};
 use serde::{Deserialize, Serialize};
 
 use crate::kept::LETTERS;
+use crate::letter::Letter;
 use crate::place::{Place, failed, lines};
 
 /// The most bytes of a message, and of all that are sent at once: the quota of Amazon SQS until August 2025, when it was
@@ -33,6 +37,13 @@ const WAIT_SECONDS: i32 = 2;
 /// How long messages are hidden from others while they are made files.
 const HIDDEN_SECONDS: i32 = 120;
 
+/// After so many times in a row with nothing but newer messages, those that were there count as done with: a queue gives
+/// old messages first, but only more or less.
+const NOTHING_OLD_MAX: u32 = 5;
+
+/// How far behind the number of messages may be that SQS tells.
+const COUNT_LAG: Duration = Duration::from_secs(60);
+
 /// A queue of letters, and the place of those that are too large for it.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -47,6 +58,17 @@ pub struct Queue {
 struct Elsewhere {
     /// Where it is.
     at: String,
+}
+
+/// What became of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emptied {
+    /// Letters that are files now.
+    pub taken: u64,
+    /// Messages that were sent when it had begun, as far as they were seen. They stay.
+    pub newer: u64,
+    /// Messages that are no letters. They stay.
+    pub no_letters: u64,
 }
 
 struct Message {
@@ -97,43 +119,118 @@ impl Queue {
         Ok(names.iter().map(count).sum())
     }
 
-    /// Makes files at `place` of all messages, and deletes these. How many there were.
+    /// Makes files at `place` of the letters that were there when this began, and deletes their messages.
     ///
     /// If this process ends in between, the messages come again after [`HIDDEN_SECONDS`], as the same files: what was
     /// replayed meanwhile is marked as taken there.
-    pub async fn empty_into(&self, place: &Place) -> Result<u64, BoxError> {
-        let mut taken = 0;
-        loop {
-            let doing = format!("receiving dead letters from {}", self.url);
-            let request = self.client.receive_message().queue_url(&self.url).message_attribute_names("id");
-            let request = request.max_number_of_messages(10).visibility_timeout(HIDDEN_SECONDS);
-            let received = request.wait_time_seconds(WAIT_SECONDS).send().await;
-            let messages = received.map_err(|it| trouble(&doing, it).into_error())?.messages.unwrap_or_default();
+    pub async fn empty_into(&self, place: &Place) -> Result<Emptied, BoxError> {
+        let (begun, due) = (SystemTime::now(), self.waiting().await?);
+        let mut emptied = Emptied::default();
+        // The receipts of those that stay, by their ids: they come again when they have been hidden for long enough.
+        let mut stay: BTreeMap<String, String> = BTreeMap::new();
+        let (mut no_letters, mut nothing_old) = (0, 0);
+        while nothing_old < NOTHING_OLD_MAX {
+            // A clock that is ahead of the queue's knows no newer messages.
+            if emptied.taken + no_letters >= due && begun.elapsed().is_ok_and(|it| it > COUNT_LAG) {
+                break;
+            }
+            let messages = self.receive().await?;
             if messages.is_empty() {
-                return Ok(taken);
+                break;
             }
-            let mut delete = self.client.delete_message_batch().queue_url(&self.url);
-            for (nth, message) in messages.iter().enumerate() {
-                let body = message.body().unwrap_or_default();
-                let id = message.message_attributes().and_then(|it| it.get("id")?.string_value());
-                let name = id.or(message.message_id()).ok_or("a message has no id")?;
-                if serde_json::from_str::<Elsewhere>(body).is_err() {
-                    let file = format!("{name}{LETTERS}");
-                    place.write(&file, format!("{body}\n").into_bytes()).await.map_err(SinkError::into_error)?;
+            let mut done = Vec::new();
+            nothing_old += 1;
+            for message in &messages {
+                let receipt = message.receipt_handle().ok_or("a message has no receipt")?.to_owned();
+                let id = message.message_id().ok_or("a message has no id")?.to_owned();
+                if sent(message).is_some_and(|it| it > begun) {
+                    stay.insert(id, receipt);
+                    continue;
                 }
-                let handle = message.receipt_handle().ok_or("a message has no receipt")?;
-                let entry = DeleteMessageBatchRequestEntry::builder().id(nth.to_string()).receipt_handle(handle);
-                delete = delete.entries(entry.build()?);
-                taken += 1;
+                if self.keep(message, place).await? {
+                    done.push(receipt);
+                } else if stay.insert(id, receipt).is_none() {
+                    no_letters += 1;
+                } else {
+                    continue;
+                }
+                nothing_old = 0;
             }
-            let doing = format!("deleting from {}", self.url);
-            let deleted = delete.send().await.map_err(|it| trouble(&doing, it).into_error())?;
-            if let Some(entry) = deleted.failed().first() {
-                let trouble: Trouble = call_failed(&doing, entry.code(), entry.message());
-                return Err(trouble.into_error());
+            self.delete(&done).await?;
+            emptied.taken += done.len() as u64;
+        }
+        let receipts: Vec<&String> = stay.values().collect();
+        self.show_again(&receipts).await;
+        (emptied.newer, emptied.no_letters) = (stay.len() as u64 - no_letters, no_letters);
+        Ok(emptied)
+    }
+
+    async fn receive(&self) -> Result<Vec<Received>, BoxError> {
+        let doing = format!("receiving dead letters from {}", self.url);
+        let request = self.client.receive_message().queue_url(&self.url).message_attribute_names("id");
+        let request = request.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+        let request = request.max_number_of_messages(10).visibility_timeout(HIDDEN_SECONDS);
+        let received = request.wait_time_seconds(WAIT_SECONDS).send().await;
+        Ok(received.map_err(|it| trouble(&doing, it).into_error())?.messages.unwrap_or_default())
+    }
+
+    /// Makes a file of a message. `false` if it is no letter.
+    async fn keep(&self, message: &Received, place: &Place) -> Result<bool, BoxError> {
+        let body = message.body().unwrap_or_default();
+        if serde_json::from_str::<Elsewhere>(body).is_ok() {
+            return Ok(true);
+        }
+        // What lies at the place must be letters: one line that is none would be in the way of every replay.
+        if Letter::parse_all(body).map_or(true, |it| it.len() != 1) {
+            return Ok(false);
+        }
+        let id = message.message_attributes().and_then(|it| it.get("id")?.string_value());
+        // Anybody may have sent it: the name of a file has no `/` in it.
+        let id = id.filter(|it| it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-'));
+        let name = id.or(message.message_id()).ok_or("a message has no id")?;
+        let file = format!("{name}{LETTERS}");
+        place.write(&file, format!("{body}\n").into_bytes()).await.map_err(SinkError::into_error)?;
+        Ok(true)
+    }
+
+    async fn delete(&self, receipts: &[String]) -> Result<(), BoxError> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let mut delete = self.client.delete_message_batch().queue_url(&self.url);
+        for (nth, receipt) in receipts.iter().enumerate() {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(nth.to_string()).receipt_handle(receipt);
+            delete = delete.entries(entry.build()?);
+        }
+        let doing = format!("deleting from {}", self.url);
+        let deleted = delete.send().await.map_err(|it| trouble(&doing, it).into_error())?;
+        match deleted.failed().first() {
+            Some(entry) => Err(call_failed(&doing, entry.code(), entry.message()).into_error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Hides messages no longer. They would be shown by themselves, only later: so it does not matter if this fails.
+    async fn show_again(&self, receipts: &[&String]) {
+        for receipts in receipts.chunks(MESSAGES_MAX) {
+            let mut request = self.client.change_message_visibility_batch().queue_url(&self.url);
+            for (nth, receipt) in receipts.iter().enumerate() {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(nth.to_string());
+                let entry = entry.receipt_handle(*receipt).visibility_timeout(0).build();
+                request = entry.into_iter().fold(request, |request, it| request.entries(it));
+            }
+            if let Err(error) = request.send().await {
+                tracing::debug!("{}", trouble(&format!("showing messages of {} again", self.url), error).into_error());
+                return;
             }
         }
     }
+}
+
+/// When a message was sent, by the queue's clock.
+fn sent(message: &Received) -> Option<SystemTime> {
+    let millis = message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 /// A line of JSON in characters that SQS takes: XML 1.0 has neither U+FFFE nor U+FFFF, and all that a line has beyond ASCII

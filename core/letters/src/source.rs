@@ -31,7 +31,7 @@ impl LetterSource {
         Self { schema, copies }
     }
 
-    /// The letters in `span`, which is in this file.
+    /// The letters in `span`, which is in this file. An error is about letters that are no rows of one batch.
     fn read(&self, span: Span, file: &[Copied]) -> Result<Read, BoxError> {
         let (first, last) = numbers(&span, file);
         let (mut rows, mut positions, mut refused) = (Vec::new(), Vec::new(), Vec::new());
@@ -45,7 +45,8 @@ impl LetterSource {
                 Err(error) => refused.push(Refusal {
                     position,
                     payload: letter.payload.clone().into_bytes(),
-                    why: format!("it cannot be a row any more: {error}"),
+                    // [`OldPlaces`] keeps the reason that it had.
+                    why: format!("it is no row of this file: {error}"),
                 }),
             }
         }
@@ -69,7 +70,7 @@ impl SourceConfig for LetterSource {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         let mut due = VecDeque::new();
         match resume {
-            Resume::Replay(spans) => due.extend(spans),
+            Resume::Exactly(spans) => due.extend(spans),
             Resume::After(after) => {
                 for name in self.copies.names()? {
                     let partition = Partition::new(name);
@@ -99,19 +100,32 @@ impl Source for Reader {
             Some((partition, file)) if partition == span.partition => file,
             _ => self.letters.copies.read(span.partition.as_str())?,
         };
-        let (first, last) = numbers(&span, &file);
-        if last > first + ROWS_MAX {
-            let cut = Position::row((first + ROWS_MAX) as u64);
-            self.due.push_front(Span { from: cut.clone(), ..span.clone() });
-            span.to = cut;
+        let (_, file) = &*self.open.insert((span.partition.clone(), file));
+        let (first, last) = numbers(&span, file);
+        let mut most = ROWS_MAX;
+        loop {
+            let cut = Position::row((first + most) as u64);
+            let now = match last > first + most {
+                true => Span { to: cut.clone(), ..span.clone() },
+                false => span.clone(),
+            };
+            match self.letters.read(now, file) {
+                // Together they may have more values than a dictionary has keys.
+                Err(_) if most > 1 => most /= 2,
+                read => {
+                    if last > first + most {
+                        span.from = cut;
+                        self.due.push_front(span);
+                    }
+                    return read.map(Some);
+                }
+            }
         }
-        let (_, file) = self.open.insert((span.partition.clone(), file));
-        self.letters.read(span, file).map(Some)
     }
 }
 
-/// Keeps letters about rows that came from letters: where they first came from is what stays written. What cannot be a
-/// row any more stays a letter of the node that refused it first.
+/// Keeps letters about rows that came from letters: where they first came from is what stays written. What is no row of
+/// this file, since it was changed after the letters were chosen, stays the letter that it was: no node has judged it.
 pub struct OldPlaces<D> {
     letters: D,
     source: String,
@@ -167,6 +181,8 @@ impl<D> OldPlaces<D> {
         put_back("payload", |it| &it.payload, true)?;
         put_back("encoding", |it| &it.encoding, true)?;
         put_back("component", |it| &it.component, true)?;
+        put_back("reason", |it| &it.reason, true)?;
+        put_back("version", |it| &it.version, true)?;
         Ok(RecordBatch::try_new(schema, columns)?)
     }
 }

@@ -48,15 +48,22 @@ struct State {
     requests: usize,
     /// When the head that is not complete was begun.
     head: Option<Instant>,
-    /// Who waits for the requests that are under way.
+    /// Who waited last for the requests that were under way, and whether it does so now.
     waiting: Option<Waker>,
+    is_waiting: bool,
 }
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        let state =
-            State { since: Instant::now(), is_used: false, is_http_2: false, requests: 0, head: None, waiting: None };
-        Arc::new(Self(Mutex::new(state)))
+        Arc::new(Self(Mutex::new(State {
+            since: Instant::now(),
+            is_used: false,
+            is_http_2: false,
+            requests: 0,
+            head: None,
+            waiting: None,
+            is_waiting: false,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -73,12 +80,22 @@ impl Activity {
         Busy(self.clone())
     }
 
+    /// Whoever waited looks again by itself, when it has done what there is to do: a request that ends until then, as most
+    /// do, wakes nobody.
+    pub(crate) fn attend(&self) {
+        self.state().is_waiting = false;
+    }
+
     /// Until when something must happen, and what it is if nothing does. While a request is under way, that has limits of
     /// its own: nothing must, and `waiting` is woken when there is none any more.
     pub(crate) fn deadline(&self, patience: Patience, waiting: &Waker) -> Option<(Instant, Quiet)> {
         let mut state = self.state();
         if state.requests > 0 {
-            state.waiting = Some(waiting.clone());
+            match &mut state.waiting {
+                Some(it) => it.clone_from(waiting),
+                None => state.waiting = Some(waiting.clone()),
+            }
+            state.is_waiting = true;
             return None;
         }
         let what = if state.head.is_some() { Quiet::Head } else { Quiet::Idle };
@@ -108,7 +125,8 @@ impl Drop for Busy {
         let mut state = self.0.state();
         state.requests -= 1;
         state.since = Instant::now();
-        let waiting = if state.requests == 0 { state.waiting.take() } else { None };
+        let is_due = state.requests == 0 && std::mem::take(&mut state.is_waiting);
+        let waiting = if is_due { state.waiting.take() } else { None };
         drop(state);
         if let Some(waiting) = waiting {
             waiting.wake();

@@ -14,9 +14,10 @@ pub fn malformed<B>(request: &Request<B>) -> bool {
         // Lengths are those of frames there, and the host is a pseudo-header.
         return false;
     }
-    let count = |name| request.headers().get_all(name).iter().count();
-    let is_odd = |it: &http::HeaderValue| !it.as_bytes().eq_ignore_ascii_case(b"chunked");
-    let is_odd_coding = request.headers().get(TRANSFER_ENCODING).is_some_and(is_odd);
-    let is_without_host = request.version() == Version::HTTP_11 && count(HOST) == 0;
-    is_odd_coding || count(TRANSFER_ENCODING) > 1 || is_without_host || count(HOST) > 1
+    let headers = request.headers();
+    let hosts = headers.get_all(HOST).iter().count();
+    let is_hostless = hosts == 0 && request.version() == Version::HTTP_11;
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_odd = codings.next().is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    is_hostless || hosts > 1 || is_odd || codings.next().is_some()
 }

@@ -1,6 +1,7 @@
 //! Connections: from whom, and for how long.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use forebay_api::BoxError;
+use forebay_api::{BoxError, Stats};
 use http::header::{CONNECTION, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -23,7 +24,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::activity::{Activity, Busy, Patience, Quiet, Watched};
 use crate::certificate::{Certificate, Tls};
-use crate::counters::say;
+use crate::counters::{Counters, say};
 use crate::crowd::Crowd;
 use crate::descriptors::Descriptors;
 use crate::{Answer, Reply, Request};
@@ -34,8 +35,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no more sockets.
 const BREATH: Duration = Duration::from_millis(100);
-/// The head of a request may have no more lines.
-const HEADERS_MAX: usize = 64;
 /// What a client may send on an HTTP/2 stream before anybody reads it: a whole beacon of a browser.
 const WINDOW_BYTES: u32 = 64 << 10;
 /// So many requests may be under way on one HTTP/2 connection.
@@ -66,6 +65,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    counters: Counters,
     _stop: DropGuard,
 }
 
@@ -110,14 +110,20 @@ impl Server {
         }
         tokio::spawn(stop.clone().run_until_cancelled_owned(say(answer.clone(), address)));
         let crowd = Crowd::new(bounds.connections_max, bounds.per_address_max, descriptors);
+        let counters = answer.counters().clone();
         let host = Arc::new(Host { answer, bounds, acceptor, stop: stop.clone() });
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, crowd, host)));
-        Ok(Self { address, _stop: stop.drop_guard() })
+        Ok(Self { address, counters, _stop: stop.drop_guard() })
     }
 
     /// Where it listens: with the port that the system has chosen, if it was to choose one.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What became of requests so far, for whoever watches the source.
+    pub fn stats(&self) -> Arc<dyn Stats> {
+        Arc::new(self.counters.clone())
     }
 }
 
@@ -191,6 +197,7 @@ impl<A: Answer> Host<A> {
         let Bounds { header_timeout: header, idle_timeout: idle, .. } = self.bounds;
         let mut alarm = pin!(sleep_until(Instant::now()));
         let ended = poll_fn(|cx| {
+            activity.attend();
             // In this order: what the connection does moves the deadline.
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(served));
@@ -198,14 +205,23 @@ impl<A: Answer> Host<A> {
             let Some((at, quiet)) = activity.deadline(Patience { header, idle }, cx.waker()) else {
                 return Poll::Pending;
             };
-            if alarm.deadline() != at {
+            // Most deadlines are later than the one before, since something was done. So that it need not be set for each
+            // request, the alarm may go off before its time.
+            if alarm.deadline() > at {
                 alarm.as_mut().reset(at);
             }
-            ready!(alarm.as_mut().poll(cx));
+            loop {
+                ready!(alarm.as_mut().poll(cx));
+                if alarm.deadline() >= at {
+                    break;
+                }
+                alarm.as_mut().reset(at);
+            }
             Poll::Ready(Err(quiet))
         });
         let counters = self.answer.counters();
         let ended = tokio::select! {
+            biased;
             ended = ended => ended,
             () = self.stop.cancelled() => Err(Quiet::Idle),
         };
@@ -213,7 +229,7 @@ impl<A: Answer> Host<A> {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(%peer, "a connection ended: {error}");
-                if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                if is_not_http(&*error) {
                     counters.refuse("http");
                 }
             }
@@ -227,10 +243,10 @@ impl<A: Answer> Host<A> {
 
     async fn request(self: Arc<Self>, mut request: Request, peer: IpAddr, busy: Busy) -> Result<Reply, Infallible> {
         let reply = self.answer.answer(&mut request, peer).await;
-        let is_last = reply.headers().get(CONNECTION) == Some(&HeaderValue::from_static("close"));
+        let is_last = || reply.headers().get(CONNECTION) == Some(&HeaderValue::from_static("close"));
         let left = request.into_body();
         let most = self.bounds.linger_bytes_max;
-        if !is_last && !left.is_end_stream() && left.size_hint().lower() <= most {
+        if !left.is_end_stream() && left.size_hint().lower() <= most && !is_last() {
             tokio::spawn(async move {
                 let _ = timeout(LINGER, forget(left, most)).await;
                 drop(busy);
@@ -238,6 +254,15 @@ impl<A: Answer> Host<A> {
         }
         Ok(reply)
     }
+}
+
+/// Whether a connection ended because of what the client sent: no HTTP, or frames of HTTP/2 that may not come.
+fn is_not_http(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |it| (*it).source());
+    causes.any(|it| {
+        let is_parse = it.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+        is_parse || it.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library)
+    })
 }
 
 /// Reads what is left of a body, and forgets it.
@@ -255,8 +280,9 @@ fn builder(bounds: Bounds) -> auto::Builder<TokioExecutor> {
     if !bounds.http_2 {
         builder = builder.http1_only();
     }
-    // The time of a head is seen to here, by its first byte.
-    builder.http1().header_read_timeout(None).max_headers(HEADERS_MAX).max_buf_size(bounds.head_bytes_max);
+    // The time of a head is seen to here, by its first byte. Its lines are no more than a hundred, as many as hyper reads
+    // without memory for each head.
+    builder.http1().header_read_timeout(None).max_buf_size(bounds.head_bytes_max);
     builder
         .http2()
         .timer(TokioTimer::new())

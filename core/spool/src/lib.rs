@@ -6,7 +6,8 @@
 //! # What holds
 //!
 //! - What was answered is read again exactly once, in its order, after any crash; what was not appended never is.
-//! - Many appends share one sync: what waits during a sync is the next group. There is no timer.
+//! - Many appends share one sync: what waits during a sync is the next group. Where many came together, the first of the
+//!   next group wait a millisecond at most for the others; who comes alone waits for nobody.
 //! - A sync that fails is never asked for again on the same file, because Linux then calls clean what it could not
 //!   write. The segment is closed where it was durable, and what came behind is written once more, to a new file; if
 //!   that fails too, those who wait are told.

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, DiskFile, is_full};
+use crate::disk::{Disk, DiskFile, NoFile, is_full};
 use crate::format::{FRAME_BYTES, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, Seed, encode_frame, file_name};
 use crate::segments::{Segment, Segments, found, readable, spool_number};
 use crate::{AppendError, OpenError, Options};
@@ -40,8 +40,8 @@ struct Active {
     file: Box<dyn DiskFile>,
     written: u64,
     begun: Instant,
-    /// A sync failed, or what a failed write left could not be cut off, or it is the last one of a life before: nothing is
-    /// written to it any more.
+    /// A sync failed, or what a failed write left could not be cut off, or it is the last one of a life before, or there was
+    /// no room for one: nothing is written to it any more.
     is_poisoned: bool,
 }
 
@@ -108,14 +108,16 @@ impl Log {
                 (Active::new(header, file), Some(header))
             }
             // There is no room for another segment. What is there can be read and let go all the same, and that may be
-            // what makes room; the first write begins the segment.
-            Err(error)
-                if is_full(&error)
-                    && let Some(last) = segments.last() =>
-            {
+            // what makes room, or somebody else does; the first write for which there is some begins the segment.
+            Err(error) if is_full(&error) => {
                 tracing::warn!(spool = disk.place(), "it is opened to be read, since it cannot be written to: {error}");
-                let file = disk.open(&file_name(last.number)).map_err(failed("read"))?;
-                let (number, seed, written) = (last.number, last.seed, last.bytes);
+                let (number, seed, written, file) = match segments.last() {
+                    Some(last) => {
+                        let file = disk.open(&file_name(last.number)).map_err(failed("read"))?;
+                        (last.number, last.seed, last.bytes, file)
+                    }
+                    None => (number, header.seed(), 0, Box::new(NoFile) as Box<dyn DiskFile>),
+                };
                 (Active { number, seed, file, written, begun: Instant::now(), is_poisoned: true }, None)
             }
             Err(error) => return Err(failed("begun")(error)),
@@ -162,16 +164,17 @@ impl Log {
     }
 
     /// Writes payloads, one frame each, in their order; says how many, and why not the others. They are not durable.
-    pub fn write(&mut self, payloads: &[Bytes]) -> (usize, Option<AppendError>) {
+    pub fn write(&mut self, mut payloads: Vec<Bytes>) -> (usize, Option<AppendError>) {
         if let Err(error) = self.prepare() {
             return (0, Some(error));
         }
         let room = self.options.bytes_max.saturating_sub(self.bytes);
-        let mut frames = Vec::new();
+        let most = payloads.iter().map(|it| FRAME_BYTES + it.len()).sum::<usize>();
+        let mut frames = Vec::with_capacity(most.min(usize::try_from(room).unwrap_or(usize::MAX)));
         let mut refused = None;
         let first = self.last() + 1;
         let mut count = 0;
-        for payload in payloads {
+        for payload in &payloads {
             if payload.len() > PAYLOAD_BYTES_MAX {
                 refused = Some(AppendError::TooLarge);
                 break;
@@ -191,9 +194,9 @@ impl Log {
         }
         self.active.written += frames.len() as u64;
         self.bytes += frames.len() as u64;
-        let numbered = payloads[..count].iter().zip(first..).map(|(it, sequence)| (sequence, it.clone()));
-        self.unsynced.extend(numbered);
-        self.unsynced_bytes += payloads[..count].iter().map(Bytes::len).sum::<usize>();
+        payloads.truncate(count);
+        self.unsynced_bytes += payloads.iter().map(Bytes::len).sum::<usize>();
+        self.unsynced.extend((first..).zip(payloads));
         (count, refused)
     }
 

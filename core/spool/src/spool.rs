@@ -20,6 +20,8 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const PERMIT_BYTES: usize = 1 << 10;
 /// How often what was answered already is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// For so long is waited at most for as many as came together the last time.
+const GATHERED_WITHIN: Duration = Duration::from_millis(1);
 /// For so long a disk that failed is not asked again.
 const REST: Duration = Duration::from_millis(100);
 
@@ -53,11 +55,12 @@ struct Shared {
     bytes: AtomicU64,
 }
 
-#[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
     release: Option<Release>,
     is_closed: bool,
+    /// The thread is to be woken when so many wait; `usize::MAX`: it is awake, and looks by itself.
+    woken_at: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -68,7 +71,12 @@ struct Release {
 
 struct Waiting {
     payload: Bytes,
-    answer: oneshot::Sender<Result<u64, AppendError>>,
+    answer: Answer,
+}
+
+/// Who waits, and the room that the payload takes meanwhile.
+struct Answer {
+    told: oneshot::Sender<Result<u64, AppendError>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -89,12 +97,13 @@ impl Spool {
         let (number, segments) = (log.spool(), log.segments.clone());
         let (publish, durable) = watch::channel(log.durable);
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { waiting: Vec::new(), release: None, is_closed: false, woken_at: usize::MAX }),
             news: Condvar::new(),
             room: Arc::new(Semaphore::new(WAITING_BYTES_MAX / PERMIT_BYTES)),
             bytes: AtomicU64::new(log.bytes()),
         });
-        let writer = Writer { log, shared: shared.clone(), publish, durability: options.durability, rests_until: None };
+        let durability = options.durability;
+        let writer = Writer { log, shared: shared.clone(), publish, durability, together: 1, rests_until: None };
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::io(&*disk, "opened", error))?;
         Ok(Self { disk, number, segments, shared, durable, thread: Some(thread) })
@@ -116,15 +125,22 @@ impl Spool {
         let permits = (payload.len() / PERMIT_BYTES + 1).min(WAITING_BYTES_MAX / PERMIT_BYTES) as u32;
         let closed = || AppendError::Failed("it is closed".to_owned());
         let room = self.shared.room.clone().acquire_many_owned(permits).await.map_err(|_| closed())?;
-        let (answer, answered) = oneshot::channel();
-        {
+        let (told, answered) = oneshot::channel();
+        let is_due = {
             let mut queue = self.shared.queue();
             if queue.is_closed {
                 return Err(closed());
             }
-            queue.waiting.push(Waiting { payload, answer, _room: room });
+            queue.waiting.push(Waiting { payload, answer: Answer { told, _room: room } });
+            let is_due = queue.waiting.len() >= queue.woken_at;
+            if is_due {
+                queue.woken_at = usize::MAX;
+            }
+            is_due
+        };
+        if is_due {
+            self.shared.news.notify_one();
         }
-        self.shared.news.notify_one();
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -188,6 +204,8 @@ struct Writer {
     shared: Arc<Shared>,
     publish: watch::Sender<u64>,
     durability: Durability,
+    /// So many came together the last time.
+    together: usize,
     /// The disk has failed, and is left alone for a moment.
     rests_until: Option<Instant>,
 }
@@ -223,44 +241,59 @@ impl Writer {
     }
 
     /// All that wait, or nothing when it is time to sync.
-    fn next(&self, sync_at: Instant) -> (Vec<Waiting>, Option<Release>, bool) {
+    ///
+    /// A group costs much, and one more in it little. So where many came together the last time, the first ones wait a
+    /// moment for the others; who comes alone waits for nobody.
+    fn next(&mut self, sync_at: Instant) -> (Vec<Waiting>, Option<Release>, bool) {
         let mut queue = self.shared.queue();
-        while queue.waiting.is_empty() && queue.release.is_none() && !queue.is_closed {
-            if !self.log.is_dirty() {
-                queue = self.shared.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let left = sync_at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        let mut gathered_at = None;
+        while queue.release.is_none() && !queue.is_closed && queue.waiting.len() < self.together {
+            let is_gathering = !queue.waiting.is_empty();
+            let until = match is_gathering {
+                true => Some(*gathered_at.get_or_insert_with(|| Instant::now() + GATHERED_WITHIN)),
+                false => self.log.is_dirty().then_some(sync_at),
+            };
+            let left = until.map(|it| it.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|it| it.is_zero()) {
                 break;
             }
-            queue = self.shared.news.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue.woken_at = if is_gathering { self.together } else { 1 };
+            let news = &self.shared.news;
+            queue = match left {
+                None => news.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => news.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            queue.woken_at = usize::MAX;
         }
-        (std::mem::take(&mut queue.waiting), queue.release.take(), queue.is_closed)
+        let waiting = std::mem::take(&mut queue.waiting);
+        if !waiting.is_empty() {
+            self.together = waiting.len();
+        }
+        (waiting, queue.release.take(), queue.is_closed)
     }
 
     /// Writes a group, syncs once, and answers.
     fn append(&mut self, group: Vec<Waiting>) {
+        let (payloads, mut answers) = parts(group);
         if self.rests_until.is_some_and(|it| Instant::now() < it) {
-            return refuse(group, &AppendError::Failed("the disk has just failed".to_owned()));
+            return refuse(answers, &AppendError::Failed("the disk has just failed".to_owned()));
         }
         self.rests_until = None;
         let before = self.log.durable;
-        let (written, refused) = self.write(&group);
-        let mut group = group.into_iter();
-        let accepted: Vec<Waiting> = group.by_ref().take(written).collect();
+        let (written, refused) = self.log.write(payloads);
+        let others = answers.split_off(written);
         match self.log.sync() {
             Ok(()) => {
                 self.announce();
-                accept(accepted, before);
+                accept(answers, before);
             }
             Err(error) => {
                 self.log.forget();
                 self.rests_until = Some(Instant::now() + REST);
-                refuse(accepted, &error);
+                refuse(answers, &error);
             }
         }
-        refuse(group.collect(), &refused.unwrap_or(AppendError::Full));
+        refuse(others, &refused.unwrap_or(AppendError::Full));
     }
 
     /// Makes what was accepted durable, unless the disk has just failed.
@@ -275,15 +308,16 @@ impl Writer {
 
     /// Writes a group, and answers.
     fn accept(&mut self, group: Vec<Waiting>) {
+        let (payloads, mut answers) = parts(group);
         let before = self.log.last();
         // More came than may be lost: it is made durable before its time.
         if self.log.unsynced_bytes() > WAITING_BYTES_MAX && !self.syncs() {
-            return refuse(group, &AppendError::Failed("what was accepted cannot be made durable".to_owned()));
+            return refuse(answers, &AppendError::Failed("what was accepted cannot be made durable".to_owned()));
         }
-        let (written, refused) = self.write(&group);
-        let mut group = group.into_iter();
-        accept(group.by_ref().take(written).collect(), before);
-        refuse(group.collect(), &refused.unwrap_or(AppendError::Full));
+        let (written, refused) = self.log.write(payloads);
+        let others = answers.split_off(written);
+        accept(answers, before);
+        refuse(others, &refused.unwrap_or(AppendError::Full));
     }
 
     /// Tells readers and onlookers how far it is, before those who wait are told.
@@ -291,23 +325,22 @@ impl Writer {
         self.shared.bytes.store(self.log.bytes(), Ordering::Relaxed);
         self.publish.send_if_modified(|it| std::mem::replace(it, self.log.durable) != self.log.durable);
     }
-
-    fn write(&mut self, group: &[Waiting]) -> (usize, Option<AppendError>) {
-        let payloads: Vec<Bytes> = group.iter().map(|it| it.payload.clone()).collect();
-        self.log.write(&payloads)
-    }
 }
 
-fn accept(group: Vec<Waiting>, before: u64) {
-    for (waiting, sequence) in group.into_iter().zip(before + 1..) {
+fn parts(group: Vec<Waiting>) -> (Vec<Bytes>, Vec<Answer>) {
+    group.into_iter().map(|it| (it.payload, it.answer)).unzip()
+}
+
+fn accept(answers: Vec<Answer>, before: u64) {
+    for (answer, sequence) in answers.into_iter().zip(before + 1..) {
         // Who does not wait any more does not mind.
-        let _ = waiting.answer.send(Ok(sequence));
+        let _ = answer.told.send(Ok(sequence));
     }
 }
 
-fn refuse(group: Vec<Waiting>, error: &AppendError) {
-    for waiting in group {
-        let _ = waiting.answer.send(Err(error.clone()));
+fn refuse(answers: Vec<Answer>, error: &AppendError) {
+    for answer in answers {
+        let _ = answer.told.send(Err(error.clone()));
     }
 }
 

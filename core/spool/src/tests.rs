@@ -7,6 +7,7 @@ use crate::reader::{Entry, Reader};
 use crate::simulated::SimulatedDisk;
 use crate::{AppendError, Disk, Options};
 
+mod any_bytes;
 mod damage;
 mod disk;
 mod simulation;
@@ -20,7 +21,7 @@ fn options(bytes_max: u64, segment_bytes: u64) -> Options {
 /// Appends one group as the thread does.
 fn append(log: &mut Log, payloads: &[Bytes]) -> (Vec<u64>, Option<AppendError>) {
     let before = log.durable;
-    let (written, refused) = log.write(payloads);
+    let (written, refused) = log.write(payloads.to_vec());
     match log.sync() {
         Ok(()) => ((before + 1..=before + written as u64).collect(), refused),
         Err(error) => {

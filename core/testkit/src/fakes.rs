@@ -105,7 +105,7 @@ impl SourceConfig for Scripted {
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         let due = match resume {
-            Resume::Replay(spans) => spans.iter().flat_map(|it| self.pieces(it)).collect(),
+            Resume::Exactly(spans) => spans.iter().flat_map(|it| self.pieces(it)).collect(),
             Resume::After(after) => {
                 let rest = |partition: &Partition| {
                     let from = after.get(partition).cloned().unwrap_or(Position::Start);

@@ -13,6 +13,8 @@
 //!
 //! [`oracle`] judges whole runs: what went in against what came out.
 //!
+//! [`CertifiedKey`] has certificates for tests of TLS.
+//!
 //! The fakes are [`Scripted`], a source that reads what it was given, and [`Memory`], a sink that keeps what it gets.
 //!
 //! # For your own component
@@ -66,6 +68,7 @@
 //! # });
 //! ```
 
+mod certificates;
 mod fakes;
 pub mod oracle;
 #[cfg(feature = "services")]
@@ -79,6 +82,7 @@ mod source;
 mod tests;
 mod transform;
 
+pub use certificates::CertifiedKey;
 pub use fakes::{Memory, Scripted};
 pub use rows::{canonical, columns, cut, text};
 pub use sink::{delivery, sink};

@@ -1,7 +1,7 @@
 //! The whole program under faults: rows of an [`Oracle`](crate::oracle::Oracle) go into a stream, come out in ClickHouse and in Parquet, and
 //! are judged there.
 //!
-//! - [`Producer`]: puts rows, on a thread of its own, until it is told to end.
+//! - [`Producer`]: puts rows, on a thread of its own, until it is told to end; some of them are [`Poison`].
 //! - [`Pipeline`], [`Place`]: the file and the directory where it lies, and the processes of the program that run it.
 //! - [`judge_clickhouse`], [`judge_parquet`], [`judge_letters`]: what came out, by readers that share no code with the
 //!   program.
@@ -12,7 +12,9 @@
 
 mod judges;
 mod killed;
+mod letter;
 mod place;
+mod poison;
 mod producer;
 
 use std::fmt;
@@ -22,7 +24,8 @@ use std::time::{Duration, Instant};
 pub use judges::{judge_clickhouse, judge_letters, judge_parquet, parquet_rows};
 pub use killed::{Killed, Settings, killed};
 pub use place::{Place, Process};
-pub use producer::{Producer, Put, is_poison, put};
+pub use poison::{Due, KINDS, Poison, RARITY};
+pub use producer::{Producer, Put, put};
 
 use crate::oracle::{PATTERN, TYPES};
 use crate::services::{ACCESS_KEY, ClickHouse, KinesisServer, SECRET_KEY};
@@ -32,6 +35,9 @@ pub const STREAM: &str = "cdn";
 
 /// The table that a [`Pipeline`] writes.
 pub const TABLE: &str = "rows";
+
+/// What the sink has that writes to [`TABLE`], where nothing else is said.
+pub const WAREHOUSE: &str = "batch = { age_max = \"200ms\" }";
 
 /// How long nothing may get better before a run counts as stuck, on a machine that has other things to do.
 const STUCK: Duration = Duration::from_secs(90);
@@ -60,13 +66,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// One that has files in its own directory: `lake` and `refused`.
+    /// One that has files in its own directory: `lake` and `refused`. The table is there: [`create_table`].
     pub fn local(kinesis: &KinesisServer, clickhouse: &ClickHouse) -> Self {
         Self {
             kinesis: kinesis.endpoint(),
             clickhouse: clickhouse.endpoint(),
             source: String::new(),
-            warehouse: "create = true".to_owned(),
+            warehouse: WAREHOUSE.to_owned(),
             lake: "path = \"lake\"".to_owned(),
             letters: "path = \"refused\"".to_owned(),
         }
@@ -103,7 +109,6 @@ inputs = ["parse"]
 endpoint = "{clickhouse}"
 table = "{TABLE}"
 {warehouse}
-batch = {{ age_max = "200ms" }}
 
 [sinks.lake]
 type = "parquet"
@@ -114,6 +119,16 @@ batch = {{ age_max = "300ms" }}
 "#
         )
     }
+}
+
+/// Makes [`TABLE`], which remembers so many INSERTs, and does not take what [`Poison::is_of_table`] says.
+pub fn create_table(clickhouse: &ClickHouse, remembered: u32) {
+    clickhouse.query(&format!(
+        "CREATE TABLE {TABLE} (id UInt64, moment DateTime64(3), host LowCardinality(String), path String, \
+         status UInt16, bytes UInt32, seal String, _delivery LowCardinality(String), \
+         CONSTRAINT status_is_one CHECK status < 600) ENGINE = MergeTree ORDER BY id \
+         SETTINGS non_replicated_deduplication_window = {remembered}"
+    ));
 }
 
 /// How many rows the table has; none if there is no table yet.

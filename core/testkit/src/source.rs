@@ -159,7 +159,7 @@ impl Log {
     async fn read(config: &dyn SourceConfig, resume: Resume, when: &str) -> Self {
         let after = match &resume {
             Resume::After(after) => after.clone(),
-            Resume::Replay(_) => unreachable!("a replay is no log: its order is of the essence"),
+            Resume::Exactly(_) => unreachable!("a replay is no log: its order is of the essence"),
         };
         let mut log = Self::default();
         for read in read(config, resume).await {
@@ -291,7 +291,7 @@ async fn replays(config: &dyn SourceConfig, whole: &Log) {
 }
 
 async fn replay(config: &dyn SourceConfig, whole: &Log, spans: Vec<Span>) {
-    let reads = read(config, Resume::Replay(spans.clone())).await;
+    let reads = read(config, Resume::Exactly(spans.clone())).await;
     let mut reads = reads.into_iter().peekable();
     for (nth, span) in spans.iter().enumerate() {
         let when = format!("replay of {span} (span {} of {})", nth + 1, spans.len());

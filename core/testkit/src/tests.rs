@@ -8,6 +8,8 @@ mod firehose;
 mod kinesis;
 mod oracle;
 #[cfg(feature = "services")]
+mod poison;
+#[cfg(feature = "services")]
 mod services;
 mod sink;
 mod source;

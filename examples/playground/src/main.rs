@@ -81,11 +81,11 @@ fn play(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let kinesis = KinesisServer::start();
     kinesis.create_stream(STREAM, arguments.shards);
     let home = tempfile::tempdir()?;
+    let mut latency = Latency::new();
     let mut forebay = forebay(arguments, home.path(), &clickhouse, &kinesis)?;
     tell(&format!("Kinesis at {}, ClickHouse at {}", kinesis.endpoint(), clickhouse.endpoint()));
 
     let mut visitors = Visitors::new(arguments.rate, arguments.aggregate);
-    let mut latency = Latency::default();
     let begun = Instant::now();
     let mut told = 0;
     let (mut seen, mut settling) = (0, None);
@@ -121,13 +121,14 @@ fn play(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let seen: u64 = clickhouse.query(&format!("SELECT count() FROM {DATABASE}.requests")).parse()?;
     if arguments.json {
         let (median, p99) = (latency.quantile(0.5).as_millis(), latency.quantile(0.99).as_millis());
+        let (start, rate) = (latency.start().as_millis(), arguments.rate);
         out(&format!(
-            r#"{{"put":{put},"seen":{seen},"different":{once},"rate":{},"median_ms":{median},"p99_ms":{p99}}}"#,
-            arguments.rate
+            r#"{{"put":{put},"seen":{seen},"different":{once},"rate":{rate},"start_ms":{start},"median_ms":{median},"p99_ms":{p99}}}"#
         ));
     } else {
         out(&format!("\n{put} rows put, {seen} seen, {once} of them different"));
-        out(&format!("from put to seen: {}", latency.all()));
+        out(&format!("from the start to the first row: {} ms", latency.start().as_millis()));
+        out(&format!("from put to seen, of rows that were put after that: {}", latency.all()));
         out("\nthe busiest paths:");
         let top = "SELECT url_path, count() AS requests, round(avg(event_duration) / 1e6, 1) AS avg_ms, \
                    countIf(http_response_status_code >= 500) AS errors \

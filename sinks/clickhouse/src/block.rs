@@ -12,7 +12,7 @@ use arrow_schema::ArrowError;
 use arrow_select::filter::filter;
 use forebay_api::{BoxError, shown};
 
-use crate::cast::{Column, either};
+use crate::cast::{Conversion, either};
 use crate::native;
 use crate::pieces::Name;
 use crate::server::{Frame, Servers};
@@ -32,7 +32,7 @@ pub(crate) struct Placed {
     /// The type of the table's column.
     pub(crate) of: Type,
     /// How its values are made.
-    pub(crate) column: Column,
+    pub(crate) conversion: Conversion,
     /// Whether the server knows better than zero what stands where there is no value.
     pub(crate) has_default: bool,
 }
@@ -70,7 +70,7 @@ impl Layout {
 
     /// Whether the server makes other types of some that are sent.
     pub(crate) fn is_converted(&self) -> bool {
-        self.placed.iter().any(|it| it.column.wire != it.of)
+        self.placed.iter().any(|it| it.conversion.wire != it.of)
     }
 
     /// Makes a block of these rows, whose first has the number `first` in its delivery. `name` gives the name for the
@@ -96,7 +96,7 @@ impl Layout {
             let wire = placed.wire(&arrays);
             native::column(&mut bytes, &placed.name, &wire, &arrays)?;
             block.bounds.extend(placed.bounds(&arrays));
-            if placed.has_default && wire != placed.column.wire {
+            if placed.has_default && wire != placed.conversion.wire {
                 block.defaulted.push((placed.name.clone(), wire));
             }
             // What is left over goes with the next column.
@@ -122,7 +122,7 @@ impl Layout {
             let mut bad: Option<BooleanBuffer> = None;
             let mut done = Vec::with_capacity(self.placed.len());
             for placed in &self.placed {
-                let cast = placed.column.cast(batch.column(placed.source))?;
+                let cast = placed.conversion.cast(batch.column(placed.source))?;
                 if let Some(rows) = &cast.bad {
                     placed.refuse(batch, rows, number, &mut refused)?;
                 }
@@ -167,7 +167,7 @@ impl Placed {
     /// The type on the wire. Where there is no value and the column must have one, the server decides which, unless
     /// that is zero.
     fn wire(&self, arrays: &[ArrayRef]) -> Type {
-        let wire = &self.column.wire;
+        let wire = &self.conversion.wire;
         let takes_nulls = wire.is_nullable() || matches!(wire, Type::Array(_) | Type::Map(..));
         let zero_is_right = !self.has_default && *wire == self.of;
         if takes_nulls || zero_is_right || arrays.iter().all(|it| it.logical_null_count() == 0) {
@@ -186,7 +186,7 @@ impl Placed {
             return;
         }
         let text = match &self.of {
-            Type::Array(_) if self.column.wire == Type::String => "[]",
+            Type::Array(_) if self.conversion.wire == Type::String => "[]",
             Type::Json(_) => "{}",
             _ => "",
         };

@@ -15,9 +15,9 @@ use arrow_schema::{ArrowError, DataType, Field, TimeUnit};
 use crate::types::Type;
 use leaf::Leaf;
 
-/// The values of one column, as the table's column holds them.
+/// How the values of a column of the rows become those of a column of the table.
 #[derive(Clone, Debug)]
-pub(crate) struct Column {
+pub(crate) struct Conversion {
     /// The type that is named on the wire. If it is not the column's own, the server converts.
     pub(crate) wire: Type,
     cast: Cast,
@@ -38,7 +38,7 @@ pub(crate) struct Done {
     pub(crate) bad: Option<BooleanBuffer>,
 }
 
-impl Column {
+impl Conversion {
     /// Decides how values of an Arrow type get into a column; `None` if they do not.
     pub(crate) fn new(from: &DataType, to: &Type) -> Option<Self> {
         let wire = wire(from, to)?;
@@ -142,7 +142,7 @@ fn wire(from: &DataType, to: &Type) -> Option<Type> {
             it if is_text(it) || it.is_null() => Type::String,
             _ => return None,
         },
-        Type::Other(_) => Column::natural(from)?.plain().clone(),
+        Type::Other(_) => Conversion::natural(from)?.plain().clone(),
         known => known.clone(),
     })
 }
@@ -152,7 +152,7 @@ fn wire(from: &DataType, to: &Type) -> Option<Type> {
 fn nested(from: &Field, to: &Type) -> Option<Type> {
     match wire(from.data_type(), to)? {
         Type::LowCardinality(inner) => Some(*inner),
-        other if matches!(other.plain(), Type::Enum { .. }) => Column::element(from),
+        other if matches!(other.plain(), Type::Enum { .. }) => Conversion::element(from),
         other => Some(other),
     }
 }

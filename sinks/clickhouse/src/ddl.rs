@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use arrow_schema::{Field, SchemaRef};
 use forebay_api::Wrong;
 
-use crate::cast::{Column, is_text};
+use crate::cast::{Conversion, is_text};
 use crate::types::Type;
 use crate::{ClickHouse, sql};
 
@@ -108,7 +108,7 @@ fn planned(config: &ClickHouse, field: &Field) -> Result<Type, Wrong> {
     };
     let wrong = |what: String| Wrong::new(format!("columns.{key}"), what);
     let of = Type::parse(text).ok_or_else(|| wrong(format!("`{text}` is no type of ClickHouse")))?;
-    match Column::new(field.data_type(), &of) {
+    match Conversion::new(field.data_type(), &of) {
         Some(_) => Ok(of),
         None => Err(wrong(format!("column `{}` holds {}, which is no {of}", field.name(), field.data_type()))),
     }
@@ -123,7 +123,7 @@ fn ours(field: &Field) -> Option<Type> {
         true => Type::LowCardinality(Box::new(Type::String)),
         false => Type::String,
     };
-    Some(match Column::natural(field.data_type())? {
+    Some(match Conversion::natural(field.data_type())? {
         Type::String if !is_text(field.data_type()) => Type::String,
         Type::String if name == "ip" || name.ends_with("_ip") => Type::Ipv6,
         Type::String => text(),

@@ -8,7 +8,7 @@ use crate::failure::Kind;
 use crate::pieces::{Found, Name};
 use crate::server::{Server, Servers};
 use crate::sql;
-use crate::table::{Copies, Table};
+use crate::table::{Replication, Table};
 
 /// So much the clocks of two processes may differ. More of it only makes the answer *no* more often.
 const CLOCKS: Duration = Duration::from_secs(10);
@@ -25,13 +25,13 @@ pub(crate) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(crate) async fn begin(servers: &'a Servers, table: &'a Table, id: &'a DeliveryId) -> Result<Self, SinkError> {
         let doing = format!("looking for delivery {id} in {}", table.name);
-        let mut search = Self { server: servers.one(), table, id, doing, settings: Vec::new() };
-        match table.copies {
-            Copies::None => {}
-            Copies::Fetched => {
+        let mut search = Self { server: servers.one().patient(), table, id, doing, settings: Vec::new() };
+        match table.replication {
+            Replication::None => {}
+            Replication::Fetched => {
                 search.ask(&format!("SYSTEM SYNC REPLICA {} LIGHTWEIGHT", table.name)).await?;
             }
-            Copies::Shared => search.settings.push(("select_sequential_consistency", "1")),
+            Replication::Shared => search.settings.push(("select_sequential_consistency", "1")),
         }
         Ok(search)
     }
@@ -52,7 +52,7 @@ impl<'a> Search<'a> {
         };
         let found: Vec<Found> = rows.into_iter().filter_map(found).collect();
         if !found.is_empty() {
-            tracing::info!(delivery = %self.id, inserts = found.len(), "found rows of a delivery in the table");
+            tracing::debug!(delivery = %self.id, inserts = found.len(), "found rows of a delivery in the table");
         }
         Ok(found)
     }
@@ -75,13 +75,13 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         // Servers that share a table number the blocks of each partition, one alone those of all.
-        let numbered = if self.table.copies == Copies::None { "''" } else { "partition_id" };
+        let numbered = if self.table.replication == Replication::None { "''" } else { "partition_id" };
         let is_older = format!("modification_time < now() - {}", age.as_secs() + 1);
         let statement = format!(
             "SELECT sum(taken) FROM (\
                SELECT max(max_block_number) - if(countIf({is_older}) = 0, -1, maxIf(max_block_number, {is_older})) AS taken \
                FROM system.parts WHERE {} GROUP BY {numbered})",
-            self.table.here
+            self.table.system_filter
         );
         let rows = match self.server.ask(&self.doing, &statement, &self.settings).await {
             Ok(rows) => rows,

@@ -97,7 +97,7 @@ impl Servers {
     /// The server whose turn it is.
     pub(crate) fn one(&self) -> Server<'_> {
         let at = self.current.load(Ordering::Relaxed);
-        Server { servers: self, at, client: self.clients[at % self.clients.len()].clone() }
+        Server { servers: self, at, client: self.clients[at % self.clients.len()].clone(), patience: ANSWER }
     }
 
     /// Makes one INSERT of what `body` holds. `settings` come before those of the file.
@@ -145,9 +145,16 @@ pub(crate) struct Server<'a> {
     /// Its number, counted on for ever.
     at: usize,
     client: Client,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 impl Server<'_> {
+    /// The same one, for questions that may make it read the whole table.
+    pub(crate) fn patient(self) -> Self {
+        Self { patience: self.servers.timeout.max(ANSWER), ..self }
+    }
+
     /// The rows that a statement gives, values separated by tabs and escaped as `TabSeparated` has it.
     pub(crate) async fn ask(
         &self,
@@ -162,7 +169,7 @@ impl Server<'_> {
         // The whole answer is ready before its head is sent: an error is known by its status and cannot come later.
         client = client.with_setting("wait_end_of_query", "1");
         let answer = async { client.query_raw(sql).fetch_bytes("TabSeparated")?.collect().await };
-        let answer = match tokio::time::timeout(ANSWER, answer).await {
+        let answer = match tokio::time::timeout(self.patience, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::TimedOut),
         };

@@ -72,7 +72,7 @@ pub(crate) struct Table {
     /// `database`.`table`.
     pub(crate) name: String,
     /// `database = … AND table = …` for the server's own tables.
-    pub(crate) here: String,
+    pub(crate) system_filter: String,
     /// What every INSERT brings along.
     pub(crate) pins: Vec<(&'static str, String)>,
     /// What makes a partition; `None`: the table has only one.
@@ -87,7 +87,7 @@ pub(crate) struct Table {
     /// What is to be said about views of it.
     pub(crate) warnings: Vec<String>,
     /// How other servers' rows come to the one that is asked.
-    pub(crate) copies: Copies,
+    pub(crate) replication: Replication,
 }
 
 /// What a table remembers of the INSERTs that it has seen. Each of their partitions counts as a block.
@@ -110,7 +110,7 @@ pub(crate) struct Views {
 
 /// How the servers of a table have the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Copies {
+pub(crate) enum Replication {
     /// There is one server.
     None,
     /// Each fetches what the others have.
@@ -197,12 +197,12 @@ pub(crate) async fn look(
     }
     let layout = columns::layout(config, &looking.name, input, &columns)?;
     let pins = looking.pins().await?;
-    let (memory, copies) = match config.exactly_once {
+    let (memory, replication) = match config.exactly_once {
         true => looking.window(&engine).await?,
-        false => (Memory { blocks: u64::MAX, time: Duration::MAX }, Copies::None),
+        false => (Memory { blocks: u64::MAX, time: Duration::MAX }, Replication::None),
     };
     if config.exactly_once {
-        looking.rights(&engine, &layout, copies).await?;
+        looking.rights(&engine, &layout, replication).await?;
     }
     let mut warnings = match config.exactly_once && !engine.views.is_empty() {
         // Nothing depends on it: a server that does not understand the question gets its rows all the same.
@@ -220,7 +220,7 @@ pub(crate) async fn look(
     let is_sent = |it: &TableColumn| layout.names().any(|name| name == it.name);
     let structure = columns.into_iter().filter(is_sent).map(|it| (it.name, it.type_text)).collect();
     Ok(Table {
-        here: looking.here("table"),
+        system_filter: looking.system_filter("table"),
         name: looking.name,
         pins,
         partition: Some(engine.partition).filter(|it| !it.is_empty()),
@@ -229,7 +229,7 @@ pub(crate) async fn look(
         memory,
         views,
         warnings,
-        copies,
+        replication,
         layout,
     })
 }
@@ -250,7 +250,7 @@ impl Look<'_> {
     }
 
     /// `database = … AND name = …` for one of the server's own tables.
-    fn here(&self, name: &str) -> String {
+    fn system_filter(&self, name: &str) -> String {
         format!("database = {} AND {name} = {}", sql::text(&self.config.database), sql::text(self.table))
     }
 
@@ -275,7 +275,8 @@ impl Look<'_> {
         let views =
             "arrayMap((database, name) -> concat(database, '.', name), dependencies_database, dependencies_table)";
         let columns = format!("engine, engine_full, partition_key, arrayStringConcat({views}, ', ')");
-        let mut rows = self.ask(&format!("SELECT {columns} FROM system.tables WHERE {}", self.here("name"))).await?;
+        let mut rows =
+            self.ask(&format!("SELECT {columns} FROM system.tables WHERE {}", self.system_filter("name"))).await?;
         let Some([name, full, partition, views]) = rows.pop().and_then(|it| <[String; 4]>::try_from(it).ok()) else {
             return Ok(None);
         };
@@ -285,7 +286,7 @@ impl Look<'_> {
     async fn columns(&self) -> Result<Vec<TableColumn>, Missing> {
         let sql = format!(
             "SELECT name, type, default_kind, is_in_partition_key FROM system.columns WHERE {} ORDER BY position",
-            self.here("table")
+            self.system_filter("table")
         );
         let rows = self.ask(&sql).await?;
         let column = |row: Vec<String>| {

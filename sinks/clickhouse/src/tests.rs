@@ -4,6 +4,7 @@ mod ddl;
 mod declared;
 mod failures;
 mod front;
+mod keeper;
 mod once;
 mod pieces;
 mod plan;
@@ -14,6 +15,7 @@ mod tls;
 mod types;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use forebay_api::{DeliveryId, Draft, Refused, Sink, SinkConfig, SinkError};
@@ -123,11 +125,13 @@ async fn deliver(sink: &dyn Sink, n: u64, batches: &[RecordBatch]) -> Refused {
     draft.commit().await.unwrap()
 }
 
+/// A draft that is to be committed.
 async fn staged(sink: &dyn Sink, n: u64, batches: &[RecordBatch]) -> Box<dyn Draft> {
     let mut draft = sink.begin(&id(n)).await.unwrap();
     for batch in batches {
         draft.stage(batch.clone()).await.unwrap();
     }
+    draft.intended(SystemTime::now());
     draft
 }
 

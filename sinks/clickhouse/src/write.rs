@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 
 use crate::ClickHouse;
 use crate::failure::stop;
-use crate::part::{History, Part};
+use crate::portion::{History, Portion};
 use crate::route::Router;
 use crate::server::Servers;
 use crate::table::{self, Table};
@@ -102,18 +102,18 @@ impl Shared {
     }
 
     fn draft(self: &Arc<Self>, id: &DeliveryId, history: History) -> Box<dyn Draft> {
-        Box::new(Delivery { shared: self.clone(), id: id.clone(), history, rows: 0, parts: BTreeMap::new() })
+        Box::new(Delivery { shared: self.clone(), id: id.clone(), history, rows: 0, portions: BTreeMap::new() })
     }
 }
 
 #[async_trait]
 impl Sink for Writer {
     async fn begin(&self, id: &DeliveryId) -> Result<Box<dyn Draft>, SinkError> {
-        Ok(self.shared.draft(id, History::New))
+        Ok(self.shared.draft(id, History { again: false, since: None }))
     }
 
     async fn begin_again(&self, id: &DeliveryId, intended: Option<SystemTime>) -> Result<Box<dyn Draft>, SinkError> {
-        Ok(self.shared.draft(id, History::Unknown(intended)))
+        Ok(self.shared.draft(id, History { again: true, since: intended }))
     }
 }
 
@@ -124,7 +124,7 @@ struct Delivery {
     history: History,
     rows: u64,
     /// By the number of the table.
-    parts: BTreeMap<usize, Part>,
+    portions: BTreeMap<usize, Portion>,
 }
 
 #[async_trait]
@@ -135,22 +135,26 @@ impl Draft for Delivery {
         let (shares, refused) = self.shared.router.split(rows, first).map_err(stop)?;
         for share in shares.into_iter().filter(|it| it.rows.num_rows() > 0) {
             let table = share.table;
-            let part = || Part::new(self.shared.clone(), table, self.id.clone(), self.history);
-            self.parts.entry(table).or_insert_with(part).push(share);
+            let portion = || Portion::new(self.shared.clone(), table, self.id.clone(), self.history);
+            self.portions.entry(table).or_insert_with(portion).push(share);
         }
         Ok(refused)
     }
 
+    fn intended(&mut self, now: SystemTime) {
+        self.portions.values_mut().for_each(|it| it.intended(now));
+    }
+
     /// A table that cannot take its rows does not keep the others from theirs; the delivery is done when all have them.
     async fn commit(&mut self) -> Result<Refused, SinkError> {
-        let commits = stream::iter(self.parts.values_mut().map(Part::commit));
+        let commits = stream::iter(self.portions.values_mut().map(Portion::commit));
         let done: Vec<Result<(), SinkError>> = commits.buffer_unordered(TABLES_AT_A_TIME).collect().await;
         let mut failures: Vec<SinkError> = done.into_iter().filter_map(Result::err).collect();
         let stopped = failures.iter().position(|it| matches!(it, SinkError::Stop(_)));
         if !failures.is_empty() {
             return Err(failures.swap_remove(stopped.unwrap_or_default()));
         }
-        let mut refused: Refused = self.parts.values_mut().flat_map(Part::take_refused).collect();
+        let mut refused: Refused = self.portions.values_mut().flat_map(Portion::take_refused).collect();
         refused.sort_by_key(|it| it.row);
         Ok(refused)
     }

@@ -12,6 +12,7 @@ use aws_sdk_firehose::types::{self, DeliveryStreamType};
 use aws_smithy_types::Blob;
 use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError, nth_row};
 use forebay_aws::{Trouble, backoff, failed, trouble};
+use memchr::memchr_iter;
 
 use crate::Firehose;
 use crate::bill::Bill;
@@ -186,7 +187,10 @@ impl Delivery {
             };
             let lines = self.shared.encoder.lines(&rows).map_err(|error| SinkError::Stop(error.into()))?;
             let first = self.next.number - rows.num_rows() as u64;
-            for (row, line) in (first..).zip(lines.split_inclusive(|it| *it == b'\n')) {
+            let mut begin = 0;
+            for (row, end) in (first..).zip(memchr_iter(b'\n', &lines)) {
+                let line = &lines[begin..=end];
+                begin = end + 1;
                 if line.len() > RECORD_BYTES_MAX {
                     let bytes = line.len();
                     let why = format!("the row has {bytes} bytes as JSON, and Firehose takes up to {RECORD_BYTES_MAX}");

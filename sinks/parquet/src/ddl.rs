@@ -5,9 +5,9 @@ mod clickhouse;
 
 use arrow_schema::{DataType, Field, FieldRef};
 use forebay_api::BoxError;
+use forebay_aws::Location;
 
 use crate::layout::Layout;
-use crate::store::Place;
 use crate::template::Piece;
 use crate::time_pattern::TimePattern;
 
@@ -57,7 +57,7 @@ impl<'a> Table<'a> {
     }
 
     fn is_bucket(&self) -> bool {
-        matches!(Place::parse(self.path), Ok(Place::Bucket { .. }))
+        matches!(Location::parse(self.path), Ok(Location::Bucket { .. }))
     }
 
     /// The levels of the path, outermost first. What stands before the name of a file is none.

@@ -7,6 +7,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, PrimitiveArray, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef, TimeUnit};
 use forebay_api::{DeliveryId, Wrong, column, same_type};
+use forebay_aws::Location;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -121,7 +122,10 @@ impl Layout {
             }
         }
         let columns = Arc::new(Columns::new(config, in_path_only, input)?);
-        let root_bytes = config.place()?.root_bytes();
+        let root_bytes = match config.place()? {
+            Location::Directory(_) => 0,
+            Location::Bucket { prefix, .. } => prefix.len(),
+        };
         let layout = Self { rows, errors, time, late, values, columns, root_bytes, is_prefix };
         layout.check_prefix("prefix", Kind::Rows)?;
         layout.check_prefix("error_prefix", Kind::Errors)?;

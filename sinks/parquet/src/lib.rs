@@ -31,13 +31,12 @@ use async_trait::async_trait;
 use forebay_api::{
     Age, Batch, BoxError, ByteSize, Config, Dialect, Promise, Resource, Sink, SinkConfig, Whereabouts, Wrong,
 };
-use forebay_aws::Aws;
+use forebay_aws::{Aws, Location};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::chunks::CHUNK_ROWS;
 use crate::layout::Layout;
-use crate::store::Place;
 
 /// Writes Parquet files into a directory or an S3 bucket, in Hive partitions by event time and by columns, or under
 /// prefixes as Firehose has them.
@@ -273,8 +272,8 @@ impl Parquet {
         Layout::new(self, input)
     }
 
-    fn place(&self) -> Result<Place, Wrong> {
-        Place::parse(&self.path)
+    fn place(&self) -> Result<Location, Wrong> {
+        store::place(&self.path)
     }
 
     fn zstd_level(&self) -> i32 {

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_api::{BoxError, DeliveryId, SinkError, Wrong};
+use forebay_aws::Location;
 
 pub(crate) use local::Directory;
 pub(crate) use s3::Bucket;
@@ -72,56 +73,16 @@ pub(crate) trait Upload: Send {
     async fn place(&mut self) -> Result<(), SinkError>;
 }
 
-/// What stands in `path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A directory.
-    Directory(String),
-    /// A bucket, and what stands before the names of all objects: nothing, or text with `/` at the end.
-    Bucket { bucket: String, root: String },
-}
-
-impl Place {
-    pub(crate) fn parse(path: &str) -> Result<Self, Wrong> {
-        if path.is_empty() {
-            return Err(Wrong::new("path", "a path is needed").hint("for example \"./data/cdn\" or \"s3://logs/cdn\""));
-        }
-        let Some((scheme, rest)) = path.split_once("://") else {
-            if path.contains('\0') {
-                return Err(Wrong::new("path", "a path holds no NUL"));
-            }
-            return Ok(Self::Directory(path.to_owned()));
-        };
-        if scheme != "s3" {
-            let wrong =
-                Wrong::new("path", format!("`{scheme}://` is not written to, only directories and `s3://` are"));
-            return Err(wrong.hint("for example \"./data/cdn\" or \"s3://logs/cdn\""));
-        }
-        let (bucket, root) = rest.split_once('/').unwrap_or((rest, ""));
-        let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || matches!(it, b'.' | b'-' | b'_');
-        if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(fits) {
-            let wrong = Wrong::new("path", format!("`{bucket}` cannot be the name of a bucket"));
-            return Err(wrong.hint("a bucket has 3 to 63 of the characters a-z 0-9 . -, for example \"s3://logs/cdn\""));
-        }
-        let root = root.trim_end_matches('/');
-        if root.split('/').any(|it| it.starts_with('.') || (it.is_empty() && !root.is_empty())) {
-            let what = format!("`{root}` has a level without a name, or one that begins with a dot");
-            return Err(Wrong::new("path", what).hint("readers pass over files in such levels"));
-        }
-        if root.chars().any(char::is_control) {
-            return Err(Wrong::new("path", "a path holds no control characters"));
-        }
-        let root = if root.is_empty() { String::new() } else { format!("{root}/") };
-        Ok(Self::Bucket { bucket: bucket.to_owned(), root })
+/// Reads `path`: where the table is.
+pub(crate) fn place(path: &str) -> Result<Location, Wrong> {
+    let place = Location::parse(path)?;
+    if let Location::Bucket { prefix, .. } = &place
+        && prefix.split_terminator('/').any(|it| it.is_empty() || it.starts_with('.'))
+    {
+        let what = format!("`{prefix}` has a level without a name, or one that begins with a dot");
+        return Err(Wrong::new("path", what).hint("readers pass over files in such levels"));
     }
-
-    /// How many bytes of an object's key stand before its name in the table.
-    pub(crate) fn root_bytes(&self) -> usize {
-        match self {
-            Self::Directory(_) => 0,
-            Self::Bucket { root, .. } => root.len(),
-        }
-    }
+    Ok(place)
 }
 
 /// Whether this is a name that the delivery can have given: only those are ever removed.

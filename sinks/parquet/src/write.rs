@@ -8,6 +8,7 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 use async_trait::async_trait;
 use forebay_api::{BoxError, DeliveryId, Draft, Refused, RefusedRow, Sink, SinkError};
+use forebay_aws::Location;
 use futures_util::stream::{self, StreamExt};
 
 use crate::Parquet;
@@ -15,7 +16,7 @@ use crate::chunks::CHUNK_ROWS;
 use crate::encode::{CannotEncode, Encoding, fingerprint};
 use crate::file::DraftFile;
 use crate::layout::Layout;
-use crate::store::{Bucket, Directory, Names, Place, Store};
+use crate::store::{Bucket, Directory, Names, Store};
 
 /// A delivery's rows come in steps, wherever batches end. After each of them, what is in memory is counted, and files
 /// are ended if it is too much: so the same rows make the same files. A step has the first number of rows at first, and
@@ -38,10 +39,10 @@ const FILES_FULL: usize = 2048;
 /// Opens the table.
 pub(crate) async fn open(config: &Parquet, layout: Layout) -> Result<Table, BoxError> {
     let store: Box<dyn Store> = match config.place()? {
-        Place::Directory(root) => Box::new(Directory::open(&root)?),
-        Place::Bucket { bucket, root } => {
+        Location::Directory(root) => Box::new(Directory::open(root)?),
+        Location::Bucket { name, prefix } => {
             let client = config.aws.s3().await?;
-            Box::new(Bucket::new(client, bucket, root, fingerprint(layout.schema())))
+            Box::new(Bucket::new(client, name, prefix, fingerprint(layout.schema())))
         }
     };
     Ok(Table { shared: Arc::new(Shared { store, layout, config: config.clone() }) })

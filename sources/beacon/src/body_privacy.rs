@@ -4,12 +4,19 @@ use std::borrow::Cow;
 
 use forebay_codec::scan::Kind;
 
-use crate::events::{Pair, quote};
+use crate::events::quote;
 use crate::privacy::STRIPPED;
+use crate::values::{Pair, unescaped};
 
-/// Fields whose values are URLs, or the query of one.
-const URLS: [&str; 3] = ["url.full", "url.original", "http.request.referrer"];
+/// Fields whose values are URLs, which may be relative ones. So are those of all other fields of the name `url`.
+const URLS: [&str; 5] = ["url.full", "url.original", "event.url", "http.request.referrer", "log.origin.file.name"];
+/// The query of one, and its fragment.
 const QUERY: &str = "url.query";
+const FRAGMENT: &str = "url.fragment";
+/// The field of texts in which URLs are followed by places in files.
+const STACK: &str = "error.stack_trace";
+/// A line or a column of a place has no more digits than this.
+const PLACE_DIGITS_MAX: usize = 7;
 
 /// The fields and parameters that are removed.
 #[derive(Clone, Debug, Default)]
@@ -36,10 +43,17 @@ impl BodyPrivacy {
         !removed.any(|it| concerns(pair, it)) && !hidden.any(|it| concerns(pair, it)) && !self.hides_query(pair)
     }
 
-    /// Whether a value may have a query that cannot be cut down, because it is no text.
+    /// Whether a value has, or may have, what cannot be cut out of it: it is a fragment, or no text.
     fn hides_query(&self, pair: &Pair<'_>) -> bool {
-        let has_query = |field: &str| concerns(pair, field) && !(pair.kind == Kind::Text && pair.path == field);
-        self.parameters.is_some() && URLS.into_iter().chain([QUERY]).any(has_query)
+        let Some(parameters) = &self.parameters else { return false };
+        let is_uncut = |field: &str| concerns(pair, field) && !(pair.kind == Kind::Text && pair.path == field);
+        let has_url = || {
+            let plain = unescaped(pair.raw);
+            kept_text(&plain, parameters, false) != plain
+        };
+        concerns(pair, FRAGMENT)
+            || URLS.into_iter().chain([QUERY]).any(is_uncut)
+            || (pair.kind == Kind::Array && has_url())
     }
 
     /// Whether a field that the server fills is kept.
@@ -53,14 +67,13 @@ impl BodyPrivacy {
         if path == QUERY {
             return kept_query(&value, parameters).into();
         }
-        if !URLS.contains(&path) {
+        if value.find(MARKS).is_none() {
             return value;
         }
-        let Some((before, rest)) = value.split_once('?') else { return value };
-        let (query, fragment) = rest.find('#').map_or((rest, ""), |at| rest.split_at(at));
-        let query = kept_query(query, parameters);
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("{before}{mark}{query}{fragment}").into()
+        match URLS.contains(&path) || path == "url" || path.ends_with(".url") {
+            true => kept_url(&value, parameters).into(),
+            false => kept_text(&value, parameters, path == STACK).into(),
+        }
     }
 
     /// An event as it may be kept, in one object with the paths as names.
@@ -92,10 +105,55 @@ fn lies_in(path: &str, field: &str) -> bool {
     path.strip_prefix(field).is_some_and(|it| it.is_empty() || it.starts_with('.'))
 }
 
+/// What a query and a fragment begin with.
+const MARKS: [char; 2] = ['?', '#'];
+
+/// A URL without its fragment, and without the parameters that are not kept.
+fn kept_url(url: &str, parameters: &[String]) -> String {
+    let (before, rest) = url.split_at(url.find(MARKS).unwrap_or(url.len()));
+    let query = rest.strip_prefix('?').and_then(|it| it.split('#').next()).unwrap_or_default();
+    let query = kept_query(query, parameters);
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{before}{mark}{query}")
+}
+
+/// A text in which all that looks like a URL is cut down. `has_places`: behind a URL may be a place in its file.
+fn kept_text(text: &str, parameters: &[String], has_places: bool) -> String {
+    // Brackets and quotes, of which a text may have some around a URL, may stand in a query too. These never do.
+    let is_end = |it: char| it.is_ascii_whitespace() || it.is_ascii_control() || matches!(it, '"' | '<' | '>');
+    let mut kept = String::with_capacity(text.len());
+    for piece in text.split_inclusive(is_end) {
+        let word = piece.strip_suffix(is_end).unwrap_or(piece);
+        let is_url = word.find(MARKS).is_some_and(|it| word[it..].contains('=') || word.contains("://"));
+        if is_url {
+            let url = if has_places { without_place(word) } else { word };
+            kept.push_str(&kept_url(url, parameters));
+            kept.push_str(&word[url.len()..]);
+        } else {
+            kept.push_str(word);
+        }
+        kept.push_str(&piece[word.len()..]);
+    }
+    kept
+}
+
+/// A URL of a stack frame without the line and the column behind it, as in `https://e.com/a.js:12:34)`.
+fn without_place(word: &str) -> &str {
+    let number = |text: &'_ str| -> Option<usize> {
+        let (before, digits) = text.rsplit_once(':')?;
+        let is_number = (1..=PLACE_DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+        is_number.then_some(before.len())
+    };
+    let place = word.strip_suffix(')').unwrap_or(word);
+    let line = number(place).and_then(|column| number(&place[..column]));
+    line.map_or(word, |it| &word[..it])
+}
+
 fn kept_query(query: &str, parameters: &[String]) -> String {
     let keeps = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
         parameters.iter().any(|it| it == name)
     };
-    query.split('&').filter(keeps).collect::<Vec<_>>().join("&")
+    // Some servers take `;` for `&`.
+    query.split(['&', ';']).filter(keeps).collect::<Vec<_>>().join("&")
 }

@@ -7,6 +7,7 @@
 //! reach; and frames are kept until no undelivered frame has them in reach.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -25,7 +26,7 @@ pub struct Reach {
 pub struct Window {
     reach: Reach,
     /// Where each id was seen last.
-    last: HashMap<u128, Seen>,
+    last: HashMap<u128, Seen, Secret>,
     order: VecDeque<(u128, Seen)>,
     /// How many ids came so far, and how many bytes of frames.
     ids: u64,
@@ -48,7 +49,7 @@ impl Window {
     pub fn new(reach: Reach) -> Self {
         Self {
             reach,
-            last: HashMap::new(),
+            last: HashMap::default(),
             order: VecDeque::new(),
             ids: 0,
             bytes: 0,
@@ -105,5 +106,46 @@ impl Window {
                 self.last.remove(&id);
             }
         }
+    }
+}
+
+/// Hashes what is a hash already. Not as it is: strangers choose the ids, and could choose many that stand at one place.
+#[derive(Clone, Copy)]
+struct Secret([u64; 2]);
+
+impl Default for Secret {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self([0_u64, 1].map(|it| random.hash_one(it)))
+    }
+}
+
+impl BuildHasher for Secret {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded { secret: self.0, folded: 0 }
+    }
+}
+
+/// The hasher of one id.
+struct Folded {
+    secret: [u64; 2],
+    folded: u64,
+}
+
+impl Hasher for Folded {
+    fn write_u128(&mut self, id: u128) {
+        let [one, other] = self.secret;
+        let product = u128::from(id as u64 ^ one) * u128::from((id >> 64) as u64 ^ other);
+        self.folded = product as u64 ^ (product >> 64) as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|it| self.write_u128(u128::from(self.folded) << 64 | u128::from(*it)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.folded
     }
 }

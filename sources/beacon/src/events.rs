@@ -1,4 +1,4 @@
-//! The events of a body: where each of them begins and ends.
+//! The events of a body, one after the other.
 //!
 //! A body of JSON is an object, an array, or objects one after the other, with or without line ends between them. What is no
 //! JSON is an event too, one that will be refused: in an array all the rest of it, otherwise the rest of its line.
@@ -7,94 +7,156 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use forebay_codec::scan::{Kind, Malformed, Scanner};
+use forebay_codec::scan::{Malformed, Scanner};
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
-/// The values of an event, and the bytes of a path that leads to one. Nobody's events have as many, and what is done for each
-/// value, or with its path, is bounded by this.
-pub const VALUES_MAX: usize = 1000;
-pub const PATH_BYTES_MAX: usize = 1024;
+use crate::values::{Keys, Pair, Unfit, VALUES_MAX, values};
 
 /// A piece of a body that stands for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Event {
     pub range: Range<usize>,
-    /// It can be read no further than that it is there.
+    /// Why it has no values.
     pub fault: Option<String>,
 }
 
-impl Piece {
-    fn good(range: Range<usize>) -> Self {
-        Self { range, fault: None }
-    }
+/// Goes through a body, over each byte once. Behind each event it is known whether it was the last one.
+#[derive(Debug)]
+pub struct Events {
+    at: usize,
+    is_array: bool,
+    passed: usize,
+    passed_max: usize,
+    ahead: Ahead,
 }
 
-/// Cuts a body into its events, at most `events_max` of them; one refusal stands for the rest.
-pub fn pieces(body: &str, events_max: usize) -> Vec<Piece> {
-    let mut scan = Scanner::new(body);
-    let mut pieces = Vec::new();
-    let is_array = scan.space() == Some(b'[');
-    if is_array {
-        scan.at += 1;
-    }
-    let mut is_first = true;
-    while let Some(byte) = scan.space() {
-        let start = scan.at;
-        if pieces.len() == events_max {
-            let fault = format!("the request has more than the {events_max} events of `limits.events_max`");
-            pieces.push(Piece { range: start..body.len(), fault: Some(fault) });
-            return pieces;
-        }
-        let passed = match is_array {
-            true if is_first && byte == b']' => {
+/// What comes next in a body.
+#[derive(Debug)]
+enum Ahead {
+    /// A value, or what should be one.
+    Value,
+    /// The last event, of which no more can be told than that it is there.
+    Fault(Event),
+    Nothing,
+}
+
+impl Events {
+    /// The events of a body, at most `events_max` of them; one refusal stands for the rest.
+    pub fn of(body: &str, events_max: usize) -> Self {
+        let mut events = Self { at: 0, is_array: false, passed: 0, passed_max: events_max, ahead: Ahead::Nothing };
+        let mut scan = Scanner::new(body);
+        if scan.space() == Some(b'[') {
+            scan.at += 1;
+            events.is_array = true;
+            if scan.space() == Some(b']') {
                 scan.at += 1;
-                return after_array(body, scan, pieces);
+                events.look_behind_array(scan);
+                return events;
             }
-            _ => scan.kind().and_then(|kind| scan.skip(kind, 0)),
-        };
-        is_first = false;
-        if let Err(malformed) = passed {
-            let end = if is_array { body.len() } else { line_end(body, start) };
-            let at = malformed.at - start + 1;
-            let fault = format!("it is not JSON: {} at byte {at}", malformed.what);
-            pieces.push(Piece { range: start..end, fault: Some(fault) });
-            if is_array {
-                return pieces;
-            }
-            scan.at = end;
-            continue;
         }
-        pieces.push(Piece::good(start..scan.at));
-        if is_array {
-            match scan.next(b']') {
-                Ok(false) => {}
-                Ok(true) => return after_array(body, scan, pieces),
-                Err(malformed) => {
-                    let range = malformed.at.min(body.len())..body.len();
-                    let fault = format!("it is not JSON: {} after the event before it", malformed.what);
-                    pieces.push(Piece { range, fault: Some(fault) });
-                    return pieces;
+        events.look(scan);
+        events
+    }
+
+    /// A body that stands for one event, which is refused.
+    pub fn fault(body: &str, why: String) -> Self {
+        let ahead = fault(0..body.len(), why);
+        Self { at: 0, is_array: false, passed: 0, passed_max: 1, ahead }
+    }
+
+    /// How many events were passed.
+    pub fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// Whether there are no more events.
+    pub fn is_done(&self) -> bool {
+        matches!(self.ahead, Ahead::Nothing)
+    }
+
+    /// Passes over the next event, and puts its values into `pairs`. `body` is always the same.
+    pub fn next<'a>(&mut self, body: &'a str, keys: &mut Keys<'a, '_>, pairs: &mut Vec<Pair<'a>>) -> Option<Event> {
+        self.passed += 1;
+        match std::mem::replace(&mut self.ahead, Ahead::Nothing) {
+            Ahead::Value => Some(self.value(body, keys, pairs)),
+            Ahead::Fault(event) => Some(event),
+            Ahead::Nothing => {
+                self.passed -= 1;
+                None
+            }
+        }
+    }
+
+    fn value<'a>(&mut self, body: &'a str, keys: &mut Keys<'a, '_>, pairs: &mut Vec<Pair<'a>>) -> Event {
+        let start = self.at;
+        let mut scan = Scanner::new(body);
+        scan.at = start;
+        let fault = match values(&mut scan, keys, pairs) {
+            Ok(()) => None,
+            Err(Unfit::Malformed(malformed)) => return self.malformed(body, malformed),
+            Err(unfit) => {
+                // Where it ends has to be known, or that it is no JSON either.
+                scan.at = start;
+                match scan.kind().and_then(|kind| scan.skip(kind, 0)) {
+                    Ok(()) => Some(unfit.to_string()),
+                    Err(malformed) => return self.malformed(body, malformed),
                 }
             }
+        };
+        let range = start..scan.at;
+        match self.is_array.then(|| scan.next(b']')) {
+            None | Some(Ok(false)) => self.look(scan),
+            Some(Ok(true)) => self.look_behind_array(scan),
+            Some(Err(malformed)) => {
+                let rest = malformed.at.min(body.len())..body.len();
+                let why = format!("it is not JSON: {} after the event before it", malformed.what);
+                self.ahead = self::fault(rest, why);
+            }
+        }
+        Event { range, fault }
+    }
+
+    /// Passes over what is no JSON.
+    fn malformed(&mut self, body: &str, malformed: Malformed) -> Event {
+        let start = self.at;
+        let at = malformed.at - start + 1;
+        let fault = Some(format!("it is not JSON: {} at byte {at}", malformed.what));
+        if self.is_array {
+            return Event { range: start..body.len(), fault };
+        }
+        let end = memchr(b'\n', &body.as_bytes()[start..]).map_or(body.len(), |it| start + it);
+        let mut scan = Scanner::new(body);
+        scan.at = end;
+        self.look(scan);
+        Event { range: start..end, fault }
+    }
+
+    /// Finds what comes behind a place where there may be an event.
+    fn look(&mut self, mut scan: Scanner<'_>) {
+        let next = scan.space();
+        let rest = scan.at..scan.text().len();
+        self.at = scan.at;
+        self.ahead = match next {
+            Some(_) if self.passed == self.passed_max => {
+                let most = self.passed_max;
+                fault(rest, format!("the request has more than the {most} events of `limits.events_max`"))
+            }
+            Some(_) => Ahead::Value,
+            None if self.is_array => fault(rest, "it is not JSON: the array does not end".to_owned()),
+            None => Ahead::Nothing,
+        };
+    }
+
+    fn look_behind_array(&mut self, mut scan: Scanner<'_>) {
+        if scan.space().is_some() {
+            self.ahead = fault(scan.at..scan.text().len(), "something follows the array".to_owned());
         }
     }
-    if is_array {
-        let fault = "it is not JSON: the array does not end".to_owned();
-        pieces.push(Piece { range: body.len()..body.len(), fault: Some(fault) });
-    }
-    pieces
 }
 
-fn after_array(body: &str, mut scan: Scanner<'_>, mut pieces: Vec<Piece>) -> Vec<Piece> {
-    if scan.space().is_some() {
-        let fault = "something follows the array".to_owned();
-        pieces.push(Piece { range: scan.at..body.len(), fault: Some(fault) });
-    }
-    pieces
-}
-
-fn line_end(body: &str, from: usize) -> usize {
-    body[from..].find('\n').map_or(body.len(), |it| from + it)
+fn fault(range: Range<usize>, why: String) -> Ahead {
+    Ahead::Fault(Event { range, fault: Some(why) })
 }
 
 /// A body of JSON without halves of surrogate pairs, which browsers write as escapes when a text was cut within a character:
@@ -104,7 +166,7 @@ pub fn without_half_pairs(body: &str) -> Cow<'_, str> {
     const UNKNOWN: &str = "\\ufffd";
     let mut body = Cow::Borrowed(body);
     let mut at = 0;
-    while let Some(escape) = body[at..].find('\\').map(|it| at + it) {
+    while let Some(escape) = memchr(b'\\', &body.as_bytes()[at..]).map(|it| at + it) {
         let bytes = body.as_bytes();
         at = match (surrogate(bytes, escape), surrogate(bytes, escape + UNKNOWN.len())) {
             (Some(Half::High), Some(Half::Low)) => escape + 2 * UNKNOWN.len(),
@@ -141,7 +203,7 @@ fn surrogate(text: &[u8], at: usize) -> Option<Half> {
 pub fn form_as_json(form: &[u8]) -> Result<String, String> {
     let pairs = || form.split(|it| *it == b'&').filter(|it| !it.is_empty());
     if pairs().nth(VALUES_MAX).is_some() {
-        return Err(too_many_values());
+        return Err(Unfit::TooManyValues.to_string());
     }
     let mut fields: HashMap<String, (usize, Vec<String>)> = HashMap::new();
     for (nth, pair) in pairs().enumerate() {
@@ -177,10 +239,6 @@ pub fn form_as_json(form: &[u8]) -> Result<String, String> {
     Ok(json)
 }
 
-fn too_many_values() -> String {
-    format!("it has more than {VALUES_MAX} values")
-}
-
 fn form_decoded(text: &[u8]) -> String {
     let spaced: Cow<'_, [u8]> = match text.contains(&b'+') {
         true => text.iter().map(|it| if *it == b'+' { b' ' } else { *it }).collect::<Vec<u8>>().into(),
@@ -205,113 +263,4 @@ pub fn quote(text: &str, to: &mut String) {
         }
     }
     to.push('"');
-}
-
-/// A value of an event, by the path that leads to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair<'a> {
-    /// The keys with dots between them, as the event has them after their escapes.
-    pub path: String,
-    pub kind: Kind,
-    /// The value as it stands there; of a string without its quotes.
-    pub raw: &'a str,
-    /// A string has escapes.
-    pub is_escaped: bool,
-}
-
-/// The values of an event. Objects are taken apart, arrays are not; of equal paths the last one counts. A value that
-/// stands as an object in a field that is one (`labels`) is taken apart too.
-pub fn pairs<'a>(event: &'a str, pairs: &mut Vec<Pair<'a>>) -> Result<(), String> {
-    pairs.clear();
-    let mut scan = Scanner::new(event);
-    match scan.kind().map_err(Unfit::from).and_then(|kind| match kind {
-        Kind::Object => object(&mut scan, "", 0, pairs),
-        other => Err(Unfit::NoObject(other)),
-    }) {
-        Ok(()) => Ok(()),
-        Err(Unfit::Malformed(it)) => Err(format!("it is not JSON: {} at byte {}", it.what, it.at + 1)),
-        Err(Unfit::NoObject(kind)) => Err(format!("it is {}, not an object", kind.noun())),
-        Err(Unfit::TooManyValues) => Err(too_many_values()),
-        Err(Unfit::LongPath) => {
-            Err(format!("it has a key of more than {PATH_BYTES_MAX} bytes, those around it included"))
-        }
-    }
-}
-
-/// Why an event has no values.
-enum Unfit {
-    Malformed(Malformed),
-    NoObject(Kind),
-    TooManyValues,
-    LongPath,
-}
-
-impl From<Malformed> for Unfit {
-    fn from(it: Malformed) -> Self {
-        Self::Malformed(it)
-    }
-}
-
-fn object<'a>(scan: &mut Scanner<'a>, under: &str, depth: usize, pairs: &mut Vec<Pair<'a>>) -> Result<(), Unfit> {
-    scan.open(depth)?;
-    if scan.space() == Some(b'}') {
-        scan.at += 1;
-        return Ok(());
-    }
-    loop {
-        scan.expect(b'"', "there is no name")?;
-        let name = scan.string()?;
-        let path_bytes = under.len() + 1 + name.range().len();
-        if path_bytes > PATH_BYTES_MAX {
-            return Err(Unfit::LongPath);
-        }
-        let mut path = String::with_capacity(path_bytes);
-        if !under.is_empty() {
-            path.push_str(under);
-            path.push('.');
-        }
-        forebay_codec::scan::unescape(&scan.text()[name.range()], &mut path);
-        scan.expect(b':', "there is no `:`")?;
-        match scan.kind()? {
-            Kind::Object => object(scan, &path, depth + 1, pairs)?,
-            _ if pairs.len() == VALUES_MAX => return Err(Unfit::TooManyValues),
-            Kind::Text => {
-                scan.at += 1;
-                let text = scan.string()?;
-                pairs.push(Pair { path, kind: Kind::Text, raw: &scan.text()[text.range()], is_escaped: text.escaped });
-            }
-            kind => {
-                let start = scan.at;
-                scan.skip(kind, depth + 1)?;
-                pairs.push(Pair { path, kind, raw: &scan.text()[start..scan.at], is_escaped: false });
-            }
-        }
-        if scan.next(b'}')? {
-            return Ok(());
-        }
-    }
-}
-
-impl Pair<'_> {
-    /// A string as the characters that it stands for, anything else as it was written.
-    pub fn text(&self) -> Cow<'_, str> {
-        if !self.is_escaped {
-            return self.raw.into();
-        }
-        let mut plain = String::with_capacity(self.raw.len());
-        forebay_codec::scan::unescape(self.raw, &mut plain);
-        plain.into()
-    }
-
-    /// The value as JSON.
-    pub fn json(&self, to: &mut String) {
-        match self.kind {
-            Kind::Text => {
-                to.push('"');
-                to.push_str(self.raw);
-                to.push('"');
-            }
-            _ => to.push_str(self.raw),
-        }
-    }
 }

@@ -16,9 +16,11 @@ mod rates;
 mod reading;
 mod refusal;
 mod retention;
+mod rows;
 mod source;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -147,7 +149,7 @@ struct LimitKeys {
     /// The bytes of a body when it is decompressed. By default `"4MiB"`, at most `"32MiB"`.
     decoded_bytes_max: ByteSize,
     /// The bytes of all bodies that are in memory at a time, of which nothing is on the disk yet, and of their copies while
-    /// they are decompressed and written. What comes beyond that is answered with 503. By default `"256MiB"`.
+    /// they are decompressed and written. What comes beyond that is answered with 503. By default `"64MiB"`.
     bodies_bytes_max: ByteSize,
     /// The events of a request; one refusal stands for those behind them. By default `1000`.
     events_max: NonZeroU32,
@@ -176,7 +178,7 @@ impl Default for LimitKeys {
         Self {
             body_bytes_max: ByteSize(256 << 10),
             decoded_bytes_max: ByteSize::mib(4),
-            bodies_bytes_max: ByteSize::mib(256),
+            bodies_bytes_max: ByteSize::mib(64),
             events_max: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN),
             header_timeout: Age::seconds(10),
             body_timeout: Age::seconds(10),
@@ -353,7 +355,7 @@ impl SourceConfig for Beacon {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match resume {
             Resume::After(after) => Ok(Box::new(self.everything(&after).await?)),
-            Resume::Replay(spans) => Ok(Box::new(self.replay(spans)?)),
+            Resume::Exactly(spans) => Ok(Box::new(self.replay(spans)?)),
         }
     }
 }

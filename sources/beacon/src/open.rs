@@ -86,8 +86,9 @@ impl Beacon {
             reading: Some(reading),
             durable,
             keeper,
+            rests_until: None,
             ends: self.tuning.ends,
-            _server: server,
+            server,
             _stop: stop.drop_guard(),
         })
     }

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::HeaderMap;
+use http::header::DNT;
+use http::{HeaderMap, HeaderName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -33,8 +34,12 @@ pub struct Privacy {
     /// day can be told apart, and which nobody can undo when the day is over. `"remove"`: nothing.
     #[serde(default)]
     pub address: AddressKept,
-    /// The parameters that are kept in the queries of `url.full`, `url.original`, `url.query` and `http.request.referrer`,
-    /// such as `["utm_source"]`. By default all. If only some are, a value of these fields that is no text is removed.
+    /// The parameters that are kept in the queries of URLs, such as `["utm_source"]`. By default all, and fragments too. If it
+    /// is set, `url.fragment` is removed, and so are the other parameters and all fragments: of `url.full`, `url.original`,
+    /// `url.query`, `http.request.referrer`, `log.origin.file.name`, and fields that are called `url`, such as `event.url`;
+    /// and wherever a URL, or a piece such as `/search?q=x`, stands in any other text, such as that of `error.message`,
+    /// `error.stack_trace` and `message`, up to the next space or one of `"<>`. Values that are no text and may have a query
+    /// are removed.
     pub query_parameters: Option<Vec<String>>,
     /// Fields that are removed, with all that lies below them, such as `["user", "http.request.body"]`; and arrays that
     /// may hold them, in this case one in `http`. By default none.
@@ -79,6 +84,8 @@ pub enum AddressKept {
 /// The fields that tell who a visitor is.
 pub const STRIPPED: [&str; 7] = ["client", "device", "host", "related", "source", "user", "user_agent"];
 
+static SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+
 /// A wish that is not ignored, and which one it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wished {
@@ -91,9 +98,9 @@ pub enum Wished {
 impl Privacy {
     /// What the head of a request asks for.
     pub fn wished(&self, headers: &HeaderMap) -> Wished {
-        let asks = |name: &str| headers.get(name).is_some_and(|it| it.as_bytes() == b"1");
-        let gpc = if asks("sec-gpc") { self.gpc } else { Wish::Ignore };
-        let dnt = if asks("dnt") { self.dnt } else { Wish::Ignore };
+        let asks = |name: &HeaderName| headers.get(name).is_some_and(|it| it.as_bytes() == b"1");
+        let gpc = if asks(&SEC_GPC) { self.gpc } else { Wish::Ignore };
+        let dnt = if asks(&DNT) { self.dnt } else { Wish::Ignore };
         match (gpc, dnt) {
             (Wish::Refuse, _) => Wished::RefuseGpc,
             (_, Wish::Refuse) => Wished::RefuseDnt,
@@ -121,10 +128,10 @@ impl Addresses {
     /// The address, and whether it is a hash.
     pub fn kept(&self, address: IpAddr, now_millis: u64) -> io::Result<(Option<String>, bool)> {
         Ok(match self.kept {
-            AddressKept::Keep => (Some(address.to_string()), false),
+            AddressKept::Keep => (Some(shown(address)), false),
             AddressKept::Truncate => {
                 let bits = if address.is_ipv4() { 24 } else { 48 };
-                (Some(truncated(address, bits).to_string()), false)
+                (Some(shown(truncated(address, bits))), false)
             }
             AddressKept::Hash => (Some(self.salts.hash(address, now_millis / DAY_MILLIS)?), true),
             AddressKept::Remove => (None, false),
@@ -135,6 +142,24 @@ impl Addresses {
     pub fn forget(&self, now_millis: u64) -> io::Result<()> {
         self.salts.forget(now_millis / DAY_MILLIS)
     }
+}
+
+/// An address as text. The four numbers of an IPv4 address are written by hand, since every request has one, and to format
+/// them takes longer than all else that is done with it.
+fn shown(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (nth, number) in address.octets().into_iter().enumerate() {
+        if nth > 0 {
+            text.push('.');
+        }
+        for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+            if number >= least {
+                text.push(char::from(b'0' + number / unit % 10));
+            }
+        }
+    }
+    text
 }
 
 /// A secret for each day, of which only the one of today is there.

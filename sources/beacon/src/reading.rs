@@ -5,21 +5,24 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use forebay_api::position::Sequence;
 use forebay_api::{BoxError, Partition, Position, Positions, Read, Refusal, Span};
+use forebay_codec::Names;
+use forebay_codec::scan::Scanner;
 use forebay_spool::{Entry, ReadError, Reader};
 use jiff::Timestamp;
 
 use crate::body_privacy::BodyPrivacy;
-use crate::columns::{Common, Layout, Rows};
+use crate::columns::Layout;
 use crate::counters::{Counters, Reason};
 use crate::dedupe::{Reach, Window};
-use crate::events::{Pair, Piece, form_as_json, pairs, pieces, without_half_pairs};
+use crate::events::{Events, form_as_json, without_half_pairs};
 use crate::frame::{Frame, Kind};
 use crate::retention::{Retention, lock};
+use crate::rows::{Common, Rows};
+use crate::values::{Keys, Pair, values};
 
 /// A read holds no more events than this.
 const READ_EVENTS_MAX: usize = 8192;
@@ -51,6 +54,8 @@ pub struct Reading {
     partition: Partition,
     reader: Reader,
     window: Window,
+    names: Names,
+    rows: Rows,
     /// Where the last read ended.
     reached: Position,
     current: Option<Current>,
@@ -62,32 +67,25 @@ struct Current {
     sequence: u64,
     position: Sequence,
     frame: Option<Frame>,
-    text: Arc<str>,
-    pieces: Vec<Piece>,
-    /// How many of them were passed.
-    passed: usize,
+    text: String,
+    events: Events,
 }
 
 impl Current {
-    /// Passes over events, and takes down their ids.
-    fn learn(&mut self, until: usize, window: &mut Window) {
+    /// Passes over events, until so many were passed, and takes down their ids.
+    fn learn(&mut self, until: u64, layout: &Layout, names: &mut Names, window: &mut Window) {
         let mut found = Vec::new();
-        for piece in &self.pieces[self.passed..until] {
-            let is_readable = piece.fault.is_none() && pairs(&self.text[piece.range.clone()], &mut found).is_ok();
-            if is_readable && let Some(id) = id(&found) {
+        let mut keys = Keys { layout, names };
+        while (self.events.passed() as u64) < until
+            && let Some(event) = self.events.next(&self.text, &mut keys, &mut found)
+        {
+            if event.fault.is_none()
+                && let Some(id) = id(&found)
+            {
                 window.is_copy(&id);
             }
         }
-        self.passed = until;
     }
-}
-
-/// Where the payload of a row stands, in case that the row turns out not to be one.
-struct Origin {
-    position: Position,
-    text: Arc<str>,
-    range: Range<usize>,
-    is_stripped: bool,
 }
 
 impl Reading {
@@ -108,8 +106,17 @@ impl Reading {
         if let Some(retention) = &retention {
             lock(retention).begin(sequence);
         }
-        let window = Window::new(decoder.reach);
-        let mut reading = Self { decoder, partition, reader, window, reached: from.clone(), current: None, retention };
+        let mut reading = Self {
+            window: Window::new(decoder.reach),
+            names: Names::default(),
+            rows: Rows::new(decoder.layout.clone()),
+            reached: from.clone(),
+            current: None,
+            decoder,
+            partition,
+            reader,
+            retention,
+        };
         reading.learn(sequence, row)?;
         if let Some(retention) = &reading.retention {
             lock(retention).settle(&from);
@@ -128,18 +135,27 @@ impl Reading {
             let Some(entry) = self.reader.read()? else { break };
             let last = entry.last();
             let Some(mut current) = self.open(entry) else { continue };
-            let events = current.pieces.len();
             let known = match last.cmp(&sequence) {
-                Ordering::Less => events,
-                Ordering::Equal => events.min(usize::try_from(row).unwrap_or(events)),
+                Ordering::Less => u64::MAX,
+                Ordering::Equal => row,
                 Ordering::Greater => 0,
             };
-            current.learn(known, &mut self.window);
-            if known < events {
-                self.current = Some(current);
-            }
+            current.learn(known, &self.decoder.layout, &mut self.names, &mut self.window);
+            self.keep(current);
         }
         Ok(())
+    }
+
+    /// Keeps a frame if it has more events. Tells whether it does.
+    fn keep(&mut self, current: Current) -> bool {
+        let is_done = current.events.is_done();
+        if !is_done {
+            self.current = Some(current);
+        } else if let Some(retention) = &self.retention {
+            // A request without events stands for itself.
+            lock(retention).ended(current.events.passed().max(1) as u64);
+        }
+        !is_done
     }
 
     /// Begins with a frame; with one that is lost too, of which nothing is known.
@@ -157,34 +173,33 @@ impl Reading {
         let frame = Frame::decode(&payload);
         let tick_millis = frame.as_ref().map_or(0, |it| it.tick_millis);
         let reaches_to = self.window.frame(sequence, tick_millis, payload.len() as u64);
-        let fault =
-            |why: String, text: &str| (Arc::<str>::from(text), vec![Piece { range: 0..text.len(), fault: Some(why) }]);
+        let fault = |why: String, text: Cow<'_, str>| (Events::fault(&text, why), text.into_owned());
         let events_max = self.decoder.events_max;
-        let (text, pieces) = match (&frame, lost) {
-            (_, Some(why)) => fault(why, ""),
-            (None, None) => fault("what the spool holds is no request of this version".to_owned(), ""),
+        let (events, text) = match (&frame, lost) {
+            (_, Some(why)) => fault(why, "".into()),
+            (None, None) => fault("what the spool holds is no request of this version".to_owned(), "".into()),
             (Some(Frame { kind: Kind::Form, body, .. }), None) => match form_as_json(body) {
-                Ok(text) => (Arc::from(text.as_str()), vec![Piece { range: 0..text.len(), fault: None }]),
-                Err(why) => fault(why, &String::from_utf8_lossy(body)),
+                Ok(text) => (Events::of(&text, events_max), text),
+                Err(why) => fault(why, String::from_utf8_lossy(body)),
             },
             (Some(frame), None) => match std::str::from_utf8(&frame.body) {
                 Ok(text) => {
-                    let text = without_half_pairs(text);
-                    (Arc::from(&*text), pieces(&text, events_max))
+                    let text = without_half_pairs(text).into_owned();
+                    (Events::of(&text, events_max), text)
                 }
                 Err(error) => {
                     let at = error.valid_up_to();
                     let why = format!("it is not UTF-8: byte {} is 0x{:02x}", at + 1, frame.body[at]);
-                    fault(why, &String::from_utf8_lossy(&frame.body))
+                    fault(why, String::from_utf8_lossy(&frame.body))
                 }
             },
         };
         if let Some(retention) = &self.retention {
             let tick_millis = (self.decoder.reach.window_millis > 0).then_some(tick_millis);
-            lock(retention).read(sequence, pieces.len().max(1) as u64, reaches_to, tick_millis);
+            lock(retention).read(sequence, reaches_to, tick_millis);
         }
         let position = Sequence::new(&sequence.to_string())?;
-        Some(Current { sequence, position, frame, text, pieces, passed: 0 })
+        Some(Current { sequence, position, frame, text, events })
     }
 
     /// The next rows, up to a position; `None` if there are none now.
@@ -194,10 +209,10 @@ impl Reading {
     /// If the disk does not give what it has. Asking again goes on at the same place.
     pub fn next(&mut self, to: &Position) -> Result<Option<Read>, ReadError> {
         let (to_sequence, to_row) = place(to).unwrap_or((u64::MAX, u64::MAX));
-        let decoder = self.decoder.clone();
-        let mut taking = Taking::new(decoder);
+        let mut taking = Taking::default();
+        self.rows.clear();
         let mut reached = self.reached.clone();
-        while taking.has_room() && reached < *to {
+        while taking.has_room(&self.rows) && reached < *to {
             let mut current = match self.current.take() {
                 Some(current) => current,
                 None => match self.reader.read() {
@@ -216,15 +231,13 @@ impl Reading {
                 reached = to.clone();
                 break;
             }
-            let last = if current.sequence == to_sequence { to_row as usize } else { usize::MAX };
-            let end = current.pieces.len().min(last);
-            taking.frame(&mut current, end, &mut self.window);
+            let last = if current.sequence == to_sequence { to_row } else { u64::MAX };
+            self.frame(&mut current, last, &mut taking);
             // A request without events stands for itself.
-            let row = current.passed.max(1) as u64;
+            let row = current.events.passed().max(1) as u64;
             reached = Position::At { sequence: current.position.clone(), row }.max(reached);
-            if current.passed < current.pieces.len() {
-                self.current = Some(current);
-            } else if current.sequence == to_sequence {
+            let sequence = current.sequence;
+            if !self.keep(current) && sequence == to_sequence {
                 reached = to.clone();
             }
         }
@@ -232,7 +245,7 @@ impl Reading {
             return Ok(None);
         }
         let from = std::mem::replace(&mut self.reached, reached.clone());
-        let (mut read, copies) = taking.finish(Span::new(self.partition.clone(), from, reached));
+        let (mut read, copies) = self.finish(taking, Span::new(self.partition.clone(), from, reached));
         if self.retention.is_some() {
             let counters = &self.decoder.counters;
             (0..copies).for_each(|_| counters.refuse(Reason::Copy));
@@ -241,105 +254,58 @@ impl Reading {
         read.refused.sort_by(|one, other| one.position.cmp(&other.position));
         Ok(Some(read))
     }
-}
 
-/// The rows of a read as they are taken.
-struct Taking {
-    decoder: Arc<Decoder>,
-    rows: Rows,
-    origins: Vec<Origin>,
-    refused: Vec<Refusal>,
-    copies: usize,
-    events: usize,
-    passed_bytes: usize,
-}
-
-impl Taking {
-    fn new(decoder: Arc<Decoder>) -> Self {
-        let rows = Rows::new(decoder.layout.clone());
-        Self { decoder, rows, origins: Vec::new(), refused: Vec::new(), copies: 0, events: 0, passed_bytes: 0 }
-    }
-
-    fn has_room(&self) -> bool {
-        self.events < READ_EVENTS_MAX && self.passed_bytes + self.rows.bytes() < READ_BYTES_MAX
-    }
-
-    /// Takes events of a frame, up to `end`, as long as there is room.
-    fn frame(&mut self, current: &mut Current, end: usize, window: &mut Window) {
-        let common = self.common(current.frame.as_ref());
-        let is_stripped = current.frame.as_ref().is_some_and(|it| it.is_stripped);
-        let text = current.text.clone();
-        let mut found: Vec<Pair<'_>> = Vec::new();
-        let first = current.passed;
+    /// Takes events of a frame until so many were passed, as long as there is room.
+    fn frame(&mut self, current: &mut Current, last: u64, taking: &mut Taking) {
+        let decoder = self.decoder.clone();
+        let Current { position, frame, text, events, .. } = current;
+        let common = common(&decoder.privacy, frame.as_ref(), &mut self.rows);
+        let is_stripped = frame.as_ref().is_some_and(|it| it.is_stripped);
+        let applies = decoder.privacy.applies(is_stripped);
+        let mut keys = Keys { layout: &decoder.layout, names: &mut self.names };
+        let mut found = Vec::new();
+        let first = events.passed();
         // What the head says takes room too. Whoever calls has seen that there was some, and goes on behind what was taken:
         // that is one event at least.
-        while current.passed < end && (current.passed == first || self.has_room()) {
-            let piece = &current.pieces[current.passed];
-            current.passed += 1;
-            let position = Position::At { sequence: current.position.clone(), row: current.passed as u64 };
-            let (event, range) = (&text[piece.range.clone()], piece.range.clone());
-            self.events += 1;
-            self.passed_bytes += event.len();
-            let origin = Origin { position, text: text.clone(), range, is_stripped };
-            let read = match &piece.fault {
-                Some(why) => Err(why.clone()),
-                None => pairs(event, &mut found),
+        while (events.passed() as u64) < last
+            && (events.passed() == first || taking.has_room(&self.rows))
+            && let Some(event) = events.next(text, &mut keys, &mut found)
+        {
+            taking.events += 1;
+            taking.passed_bytes += event.range.len();
+            let pushed = match event.fault {
+                Some(why) => Err(why),
+                None if id(&found).is_some_and(|it| self.window.is_copy(&it)) => {
+                    taking.copies += 1;
+                    continue;
+                }
+                None => {
+                    let keeps = |pair: &Pair<'_>| !applies || decoder.privacy.keeps(pair, is_stripped);
+                    let value = |path: &str, value| decoder.privacy.value(path, value);
+                    self.rows.push(text, event.range.clone(), &found, &common, keeps, value)
+                }
             };
-            if let Err(why) = read {
-                self.refuse(&origin, why);
-                continue;
-            }
-            if id(&found).is_some_and(|it| window.is_copy(&it)) {
-                self.copies += 1;
-                continue;
-            }
-            let privacy = &self.decoder.privacy;
-            let keeps = |pair: &Pair<'_>| privacy.keeps(pair, is_stripped);
-            match self.rows.push(&found, &common, keeps, |path, value| privacy.value(path, value)) {
-                Ok(()) => self.origins.push(origin),
-                Err(why) => self.refuse(&origin, why),
+            let position = Position::At { sequence: position.clone(), row: events.passed() as u64 };
+            match pushed {
+                Ok(()) => taking.origins.push(Origin { position, is_stripped }),
+                Err(why) => {
+                    let refusal = refusal(&decoder, position, &text[event.range], is_stripped, why);
+                    taking.refused.push(refusal);
+                }
             }
         }
     }
 
-    /// What the head of a request says about its events.
-    fn common(&mut self, frame: Option<&Frame>) -> Common {
-        let Some(frame) = frame else { return self.rows.common(&[], &[]) };
-        let millis = i64::try_from(frame.received_millis).unwrap_or(i64::MAX);
-        let received = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX).to_string();
-        let privacy = &self.decoder.privacy;
-        let kept = |path: &str, value: &Option<String>| -> Option<String> {
-            let value = value.as_deref().filter(|_| privacy.keeps_of_head(path))?;
-            Some(privacy.value(path, value.into()).into_owned())
-        };
-        let address_field = if frame.is_hashed { "client.address" } else { "client.ip" };
-        let address = kept(address_field, &frame.address);
-        let agent = kept("user_agent.original", &frame.user_agent);
-        let referrer = kept("url.full", &frame.referrer);
-        let over = [
-            ("event.ingested", Some(received.as_str())),
-            (address_field, address.as_deref()),
-            ("user_agent.original", agent.as_deref()),
-        ];
-        self.rows.common(&over, &[("@timestamp", Some(&received)), ("url.full", referrer.as_deref())])
-    }
-
-    fn refuse(&mut self, origin: &Origin, why: String) {
-        let (payload, why) = payload(&self.decoder.privacy, origin, why);
-        self.refused.push(Refusal { position: origin.position.clone(), payload, why });
-    }
-
-    fn finish(self, span: Span) -> (Read, usize) {
-        let Self { decoder, rows, origins, mut refused, copies, .. } = self;
-        debug_assert_eq!(rows.len(), origins.len());
-        let (rows, mut late) = rows.finish();
+    fn finish(&mut self, taking: Taking, span: Span) -> (Read, usize) {
+        let Taking { origins, mut refused, copies, .. } = taking;
+        debug_assert_eq!(self.rows.len(), origins.len());
+        let (rows, mut late) = self.rows.finish();
         let mut positions = Vec::with_capacity(rows.num_rows());
-        for (row, origin) in origins.into_iter().enumerate() {
+        for (row, Origin { position, is_stripped }) in origins.into_iter().enumerate() {
             match late.remove(&row) {
-                None => positions.push(origin.position),
+                None => positions.push(position),
                 Some(why) => {
-                    let (payload, why) = payload(&decoder.privacy, &origin, why);
-                    refused.push(Refusal { position: origin.position, payload, why });
+                    refused.push(refusal(&self.decoder, position, self.rows.event(row), is_stripped, why));
                 }
             }
         }
@@ -347,26 +313,72 @@ impl Taking {
     }
 }
 
-/// What may be kept of an event that is refused, and the reason.
-fn payload(privacy: &BodyPrivacy, origin: &Origin, why: String) -> (Vec<u8>, String) {
-    let event = &origin.text[origin.range.clone()];
-    if !privacy.applies(origin.is_stripped) || event.is_empty() {
-        return (event.as_bytes().to_vec(), why);
+/// What a read has taken so far.
+#[derive(Default)]
+struct Taking {
+    origins: Vec<Origin>,
+    refused: Vec<Refusal>,
+    copies: usize,
+    events: usize,
+    passed_bytes: usize,
+}
+
+/// Where a row came from, in case that it turns out not to be one.
+struct Origin {
+    position: Position,
+    is_stripped: bool,
+}
+
+impl Taking {
+    fn has_room(&self, rows: &Rows) -> bool {
+        self.events < READ_EVENTS_MAX && self.passed_bytes + rows.bytes() < READ_BYTES_MAX
+    }
+}
+
+/// What the head of a request says about its events.
+fn common(privacy: &BodyPrivacy, frame: Option<&Frame>, rows: &mut Rows) -> Common {
+    let Some(frame) = frame else { return rows.common(&[], &[]) };
+    let millis = i64::try_from(frame.received_millis).unwrap_or(i64::MAX);
+    let received = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX).to_string();
+    let kept = |path: &str, value: &Option<String>| -> Option<String> {
+        let value = value.as_deref().filter(|_| privacy.keeps_of_head(path))?;
+        Some(privacy.value(path, value.into()).into_owned())
+    };
+    let address_field = if frame.is_hashed { "client.address" } else { "client.ip" };
+    let address = kept(address_field, &frame.address);
+    let agent = kept("user_agent.original", &frame.user_agent);
+    let referrer = kept("url.full", &frame.referrer);
+    let over = [
+        ("event.ingested", Some(received.as_str())),
+        (address_field, address.as_deref()),
+        ("user_agent.original", agent.as_deref()),
+    ];
+    rows.common(&over, &[("@timestamp", Some(&received)), ("url.full", referrer.as_deref())])
+}
+
+/// An event that is refused, as it may be kept, and the reason.
+fn refusal(decoder: &Decoder, position: Position, event: &str, is_stripped: bool, why: String) -> Refusal {
+    if !decoder.privacy.applies(is_stripped) || event.is_empty() {
+        return Refusal { position, payload: event.as_bytes().to_vec(), why };
     }
     let mut found = Vec::new();
-    match pairs(event, &mut found) {
-        Ok(()) => (privacy.event(&found, origin.is_stripped).into_bytes(), why),
+    let mut keys = Keys { layout: &decoder.layout, names: &mut Names::default() };
+    match values(&mut Scanner::new(event), &mut keys, &mut found) {
+        Ok(()) => {
+            let payload = decoder.privacy.event(&found, is_stripped).into_bytes();
+            Refusal { position, payload, why }
+        }
         // Not a hash of it either: whoever guesses what a short text says can prove it by that.
         Err(_) => {
             let bytes = event.len();
             let why = format!("{why}; its {bytes} bytes are not kept, since `privacy` cannot be applied to them");
-            (Vec::new(), why)
+            Refusal { position, payload: Vec::new(), why }
         }
     }
 }
 
 /// The id of an event, if it has one that can be compared.
-fn id<'a>(pairs: &'a [Pair<'a>]) -> Option<Cow<'a, str>> {
+fn id<'a>(pairs: &[Pair<'a>]) -> Option<Cow<'a, str>> {
     use forebay_codec::scan::Kind::{Number, Text};
     let pair = pairs.iter().rfind(|it| it.path == "event.id" && matches!(it.kind, Text | Number))?;
     Some(pair.text()).filter(|it| !it.is_empty())

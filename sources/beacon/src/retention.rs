@@ -20,7 +20,8 @@ pub struct Retention {
 
 struct Open {
     sequence: u64,
-    events: u64,
+    /// How many events it has, when that is known.
+    events: Option<u64>,
     /// The first frame that decides which of its events are copies.
     reaches_to: u64,
 }
@@ -31,9 +32,9 @@ impl Retention {
         self.settled = sequence.saturating_sub(1);
     }
 
-    /// A frame is read, with so many events. `tick_millis`: when it came, if later frames have it in reach.
-    pub fn read(&mut self, sequence: u64, events: u64, reaches_to: u64, tick_millis: Option<u64>) {
-        self.open.push_back(Open { sequence, events, reaches_to });
+    /// A frame is read. `tick_millis`: when it came, if later frames have it in reach.
+    pub fn read(&mut self, sequence: u64, reaches_to: u64, tick_millis: Option<u64>) {
+        self.open.push_back(Open { sequence, events: None, reaches_to });
         let Some(tick_millis) = tick_millis else { return };
         self.in_reach.push_back((sequence, tick_millis));
         while self.in_reach.front().is_some_and(|it| it.0 < reaches_to) {
@@ -41,10 +42,18 @@ impl Retention {
         }
     }
 
+    /// The frame that was read last was read to its end, and has so many events.
+    pub fn ended(&mut self, events: u64) {
+        if let Some(open) = self.open.back_mut() {
+            open.events = Some(events);
+        }
+    }
+
     /// Everything up to a position is settled.
     pub fn settle(&mut self, to: &Position) {
         let Some((sequence, row)) = place(to) else { return };
-        while let Some(open) = self.open.front().filter(|it| (it.sequence, it.events) <= (sequence, row)) {
+        let is_settled = |it: &Open| it.events.is_some_and(|events| (it.sequence, events) <= (sequence, row));
+        while let Some(open) = self.open.front().filter(|it| is_settled(it)) {
             self.settled = open.sequence;
             self.open.pop_front();
         }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Span, causes};
+use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Span, Stats, causes};
 use forebay_listen::Server;
-use forebay_spool::source::{aside, partition};
+use forebay_spool::source::{aside, partition, sequence_of};
 use forebay_spool::{Disk, Reader, Spool};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 
 use crate::privacy::Addresses;
@@ -19,16 +20,22 @@ use crate::retention::{Retention, lock};
 /// How long to wait for a disk that cannot be read.
 const BREATH: Duration = Duration::from_secs(1);
 
+/// After a read that found all there was, the next one begins no sooner than so long after it did: each read becomes a
+/// batch, which costs as much as some hundred events. Who comes alone does not wait for it.
+const READ_EVERY: Duration = Duration::from_millis(10);
+
 /// The usual task: reads all that comes.
 pub struct Everything {
     /// On a thread that may block, while `next` waits for it.
     pub reading: Option<Reading>,
     pub durable: watch::Receiver<u64>,
     pub keeper: Keeper,
+    /// When the next read may begin, if not at once.
+    pub rests_until: Option<Instant>,
     /// Ends when all was read that is there.
     pub ends: bool,
     /// Listens as long as it is there.
-    pub _server: Option<Server>,
+    pub server: Option<Server>,
     /// Ends what is done beside.
     pub _stop: DropGuard,
 }
@@ -37,15 +44,23 @@ pub struct Everything {
 impl Source for Everything {
     async fn next(&mut self) -> Result<Option<Read>, BoxError> {
         loop {
+            if let Some(until) = self.rests_until.take() {
+                sleep_until(until).await;
+            }
+            let began = Instant::now();
             // What becomes durable from here on is news.
-            self.durable.borrow_and_update();
+            let durable = *self.durable.borrow_and_update();
             match aside(&mut self.reading, |it| it.next(&Position::End)).await? {
-                Ok(Some(read)) => return Ok(Some(read)),
+                Ok(Some(read)) => {
+                    let is_all = sequence_of(&read.span.to).is_some_and(|it| it >= durable);
+                    self.rests_until = is_all.then(|| began + READ_EVERY);
+                    return Ok(Some(read));
+                }
                 Ok(None) if self.ends => return Ok(None),
                 Ok(None) => self.durable.changed().await.map_err(|_| "the spool was closed")?,
                 Err(error) => {
                     tracing::warn!("{}: it is tried again", causes(&error));
-                    tokio::time::sleep(BREATH).await;
+                    sleep(BREATH).await;
                 }
             }
         }
@@ -53,6 +68,10 @@ impl Source for Everything {
 
     fn settler(&mut self) -> Option<Box<dyn Settler>> {
         Some(Box::new(self.keeper.clone()))
+    }
+
+    fn stats(&self) -> Option<Arc<dyn Stats>> {
+        self.server.as_ref().map(Server::stats)
     }
 }
 
@@ -74,7 +93,7 @@ impl Keeper {
     /// longer than it must, however few come after it. So does the secret of the day, by which addresses are hashed.
     pub async fn run(self, addresses: Addresses, every: Duration) {
         loop {
-            tokio::time::sleep(every).await;
+            sleep(every).await;
             self.spool.release_all(self.done());
             if let Err(error) = addresses.forget(now().as_millis() as u64) {
                 tracing::warn!("the salt of yesterday's addresses could not be removed: {error}");

@@ -57,7 +57,7 @@ impl Rows {
         let partitions = config.partitions.get();
         let maker = Maker { schema, columns, traffic, partitions, rows: config.rows.map(u64::from) };
         let work = match resume {
-            Resume::Replay(spans) => Work::Replay(spans.into()),
+            Resume::Exactly(spans) => Work::Replay(spans.into()),
             Resume::After(after) => {
                 let mut lanes = VecDeque::new();
                 for number in 0..partitions {

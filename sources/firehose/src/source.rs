@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_api::{BoxError, ByteSize, Partition, Position, Read, Resume, Settler, Source, causes};
+use forebay_api::{BoxError, ByteSize, Partition, Position, Read, Resume, Settler, Source, Stats, causes};
 use forebay_listen::Server;
 use forebay_spool::source::{aside, partition, sequence_of};
 use forebay_spool::{Directory, Entry, Spool};
@@ -57,7 +57,7 @@ pub(crate) async fn open(config: &Firehose, resume: Resume) -> Result<Box<dyn So
     };
     let it = config.clone();
     match resume {
-        Resume::Replay(spans) => {
+        Resume::Exactly(spans) => {
             let path = config.spool.directory.join(REQUESTS);
             let spans = blocking(move || Spans::open(&path, |number| cutter(&it, number), spans.into())).await?;
             Ok(Box::new(Replay(Some(spans))))
@@ -78,7 +78,7 @@ pub(crate) async fn open(config: &Firehose, resume: Resume) -> Result<Box<dyn So
             background.spawn(keeper.clone().run(config.tuning.keep_every.unwrap_or(KEEP_EVERY)));
             let cutter = cutter(config, spool.number());
             Ok(Box::new(Live {
-                _server: server,
+                server,
                 _background: background,
                 entries: Some(Entries { cutter, reader, from, reading: None, retention: Some(retention) }),
                 durable,
@@ -140,7 +140,7 @@ impl Kept {
 /// Reads requests as they come.
 struct Live {
     // These end first.
-    _server: Server,
+    server: Server,
     _background: JoinSet<()>,
     /// On a thread that may block, while `next` waits for it.
     entries: Option<Entries>,
@@ -171,6 +171,10 @@ impl Source for Live {
 
     fn settler(&mut self) -> Option<Box<dyn Settler>> {
         Some(Box::new(self.keeper.clone()))
+    }
+
+    fn stats(&self) -> Option<Arc<dyn Stats>> {
+        Some(self.server.stats())
     }
 }
 

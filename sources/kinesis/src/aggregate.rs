@@ -16,11 +16,26 @@ use std::ops::RangeInclusive;
 
 use md5::{Digest, Md5};
 
+use crate::digests::digests;
 use crate::protobuf::{Fields, Malformed, Value};
 use crate::record::ALL_HASH_KEYS;
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const DIGEST_BYTES: usize = 16;
+
+/// Which of these records have the frame of an aggregate, with the right digest.
+pub fn are_aggregates(records: &[&[u8]]) -> Vec<bool> {
+    let framed: Vec<_> = records.iter().map(|it| framed(it)).collect();
+    let messages: Vec<&[u8]> = framed.iter().flatten().map(|it| it.0).collect();
+    let mut digests = digests(&messages).into_iter();
+    framed.iter().map(|it| it.is_some_and(|(_, digest)| digests.next().is_some_and(|it| it == *digest))).collect()
+}
+
+/// The message in a record that may be an aggregate, and the digest that it ought to have.
+fn framed(record: &[u8]) -> Option<(&[u8], &[u8; DIGEST_BYTES])> {
+    let framed = record.strip_prefix(&MAGIC)?.split_last_chunk()?;
+    (!framed.0.is_empty()).then_some(framed)
+}
 
 /// The records in a record.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,14 +61,9 @@ struct Entry<'a> {
 }
 
 impl<'a> Aggregate<'a> {
-    /// Takes a record apart; `None` if it is a plain one.
+    /// Takes a record apart that has the frame of an aggregate; `None` if it is a plain one all the same.
     pub fn parse(record: &'a [u8]) -> Option<Self> {
-        let rest = record.strip_prefix(&MAGIC)?;
-        let (message, digest) = rest.split_at_checked(rest.len().checked_sub(DIGEST_BYTES)?)?;
-        if message.is_empty() || Md5::digest(message)[..] != *digest {
-            return None;
-        }
-        Self::of_message(message).ok()
+        Self::of_message(framed(record)?.0).ok()
     }
 
     fn of_message(message: &'a [u8]) -> Result<Self, Malformed> {

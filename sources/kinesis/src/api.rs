@@ -11,6 +11,7 @@ use forebay_api::position::Sequence;
 use forebay_aws::{Patience, Trouble, within};
 use tokio::time::Instant;
 
+use crate::aggregate::are_aggregates;
 use crate::lift::LiftData;
 use crate::record::{ALL_HASH_KEYS, Found, Record, Shard};
 use crate::start::{Place, Start};
@@ -193,9 +194,13 @@ pub fn records(answer: Vec<types::Record>) -> Result<Vec<Record>, String> {
         let sequence = Sequence::new(&it.sequence_number);
         let sequence = sequence.ok_or_else(|| format!("`{}` is not a sequence number", it.sequence_number))?;
         let arrival_millis = it.approximate_arrival_timestamp.and_then(|it| it.to_millis().ok());
-        Ok(Record { sequence, partition_key: it.partition_key, arrival_millis, data: it.data.into_inner() })
+        let (partition_key, data) = (it.partition_key, it.data.into_inner());
+        Ok(Record { sequence, partition_key, arrival_millis, data, is_aggregate: false })
     };
-    answer.into_iter().map(record).collect()
+    let mut records: Vec<Record> = answer.into_iter().map(record).collect::<Result<_, String>>()?;
+    let found = are_aggregates(&records.iter().map(|it| &*it.data).collect::<Vec<_>>());
+    records.iter_mut().zip(found).for_each(|(record, is_aggregate)| record.is_aggregate = is_aggregate);
+    Ok(records)
 }
 
 /// The shards that follow one that has ended.

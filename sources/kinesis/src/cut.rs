@@ -158,7 +158,7 @@ impl<'a> Output<'a> {
             last: row_in(stop, &record.sequence).unwrap_or(u64::MAX),
             row: 0,
         };
-        match Aggregate::parse(&record.data) {
+        match record.is_aggregate.then(|| Aggregate::parse(&record.data)).flatten() {
             None => self.push(&mut taking, record.partition_key.as_deref(), &record.data, true),
             Some(mut aggregate) => {
                 let wanted =

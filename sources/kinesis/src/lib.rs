@@ -6,6 +6,7 @@ mod asking;
 mod columns;
 mod consumer;
 mod cut;
+mod digests;
 mod durable;
 mod family;
 mod last_calls;
@@ -25,16 +26,17 @@ mod start;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use forebay_api::{BoxError, Claims, Config, Resume, Source, SourceConfig, Wrong};
+use forebay_api::{BoxError, Claims, Config, Partition, Position, Resume, Source, SourceConfig, Wrong};
 use forebay_aws::Aws;
 use forebay_leases::Leases;
 use schemars::JsonSchema;
@@ -54,6 +56,7 @@ use crate::shared::Shared;
 use crate::source::{Everything, Way};
 use crate::start::Start;
 use crate::stream::Stream;
+use crate::turns::Turns;
 
 /// Reads the records of Kinesis data streams, each of them once, by polling or by enhanced fan-out.
 ///
@@ -127,7 +130,8 @@ pub struct Kinesis {
     #[serde(default)]
     columns: Vec<Column>,
     /// Shares the shards among the processes that have the same `leases`, such as `{ table = "cdn-to-clickhouse" }`, a table
-    /// in DynamoDB. By default this process reads all shards.
+    /// in DynamoDB. By default this process reads all shards. What this process knows of the shards goes along with the first
+    /// leases that it takes: start the process that has read them alone first, by itself.
     leases: Option<Leases>,
     /// The account of the streams: region, endpoint, credentials. By default those that all AWS programs find.
     aws: Option<Aws>,
@@ -278,6 +282,7 @@ impl Kinesis {
             },
             room: Room::new(self.tuning.room_bytes),
             last_calls: self.last_calls.clone(),
+            turns: Turns::default(),
             start: self.start,
             records_max: self.records_max.map_or(RECORDS_MAX, NonZeroU32::get),
             ends: self.end == End::CaughtUp,
@@ -288,11 +293,11 @@ impl Kinesis {
     }
 
     /// The streams as leases see them. A list of streams has names in the table even if it is a list of one.
-    async fn shared(&self) -> Result<Shared, BoxError> {
-        let (context, way) = (self.context().await?, self.way()?);
+    async fn shared(&self, alone: &BTreeMap<Partition, Position>) -> Result<Shared, BoxError> {
+        let (context, way, alone) = (self.context().await?, self.way()?, alone.clone());
         Ok(match &self.stream {
-            Some(stream) => Shared::alone(context, way, stream.clone()),
-            None => Shared::several(context, way, self.streams()?).await,
+            Some(stream) => Shared::one(context, way, alone, stream.clone()),
+            None => Shared::several(context, way, alone, self.streams()?).await,
         })
     }
 }
@@ -310,7 +315,7 @@ impl SourceConfig for Kinesis {
         let (context, streams) = (self.context().await?, self.streams()?);
         match resume {
             Resume::After(after) => Ok(Box::new(Everything::begin(context, &streams, &self.way()?, &after))),
-            Resume::Replay(spans) => Ok(Box::new(Replay::new(context, &streams, spans))),
+            Resume::Exactly(spans) => Ok(Box::new(Replay::new(context, &streams, spans))),
         }
     }
 
@@ -318,9 +323,13 @@ impl SourceConfig for Kinesis {
         self.leases.is_some()
     }
 
-    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
+    async fn claims(
+        &self,
+        _pipeline: &str,
+        alone: &BTreeMap<Partition, Position>,
+    ) -> Result<Box<dyn Claims>, BoxError> {
         let leases = self.leases.as_ref().ok_or("this source does not share its shards: it has no `leases`")?;
-        let shards = Arc::new(self.shared().await?);
+        let shards = Arc::new(self.shared(alone).await?);
         leases.claims(&self.aws.clone().unwrap_or_default(), shards).await
     }
 }

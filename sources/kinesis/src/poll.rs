@@ -16,6 +16,7 @@ use crate::presence::{Gone, Presence};
 use crate::reading::Context;
 use crate::record::{Found, Record, Shard};
 use crate::start::{Place, Start};
+use crate::turns::Asker;
 
 /// Being refused for so long is worth a line.
 const THROTTLED_LONG: Duration = Duration::from_secs(60);
@@ -64,6 +65,7 @@ pub struct Poller {
     /// Not before this the shard is asked again.
     due: Instant,
     last_calls: LastCalls,
+    asker: Asker,
     /// What follows, once everything was read.
     ended: Option<Vec<Found>>,
     /// When everything that was there had been read, if that is so.
@@ -80,6 +82,7 @@ impl Poller {
             api: context.api.clone(),
             due: last_call.map_or_else(Instant::now, |it| it + pace.interval_min()),
             last_calls: context.last_calls.clone(),
+            asker: context.turns.join(),
             pace,
             patience: Patience::new(shard.partition.as_str()),
             presence: Presence::new(context.gone_after),
@@ -96,10 +99,11 @@ impl Poller {
     /// Waits until it is time to ask again. About how many bytes the answer will hold.
     pub async fn due(&self) -> u64 {
         tokio::time::sleep_until(self.due).await;
-        match &self.iterator {
-            None => 0,
-            Some(_) => self.pace.answer_bytes(self.idle.map(|it| it.elapsed())),
+        if self.iterator.is_none() {
+            return 0;
         }
+        tokio::time::sleep_until(self.asker.turn(Instant::now(), self.pace.interval_min())).await;
+        self.pace.answer_bytes(self.idle.map(|it| it.elapsed()))
     }
 
     /// Asks once. `at` is up to where records were read: it is asked for when an iterator is needed, in the beginning and

@@ -16,6 +16,7 @@ use crate::push::{Pushed, Pusher};
 use crate::record::{Found, Record, Shard};
 use crate::room::{Permit, Room};
 use crate::start::{Place, Start};
+use crate::turns::Turns;
 
 /// What all shards of a source have in common.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub struct Context {
     pub cutter: Cutter,
     pub room: Room,
     pub last_calls: LastCalls,
+    pub turns: Turns,
     pub start: Start,
     pub records_max: u32,
     /// Between two calls about a shard.

@@ -19,6 +19,8 @@ pub struct Record {
     /// Milliseconds since 1970.
     pub arrival_millis: Option<i64>,
     pub data: Vec<u8>,
+    /// Whether records were aggregated in it, as far as the digest at its end tells.
+    pub is_aggregate: bool,
 }
 
 /// A shard as the service describes it.

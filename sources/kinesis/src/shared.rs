@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::api::{Described, open_at};
 use crate::consumer::Consumer;
 use crate::cut::Framing;
+use crate::family::Family;
 use crate::reading::Context;
 use crate::record::{ALL_HASH_KEYS, Shard};
 use crate::replay::Replay;
@@ -29,6 +30,8 @@ pub struct Shared {
     /// When this process has joined the others. A shard that is begun at its latest record is begun here: what came since
     /// then, until its lease was there and taken, is read.
     joined: SystemTime,
+    /// How far this process has read shards when it read them alone.
+    alone: BTreeMap<Partition, Position>,
     members: Members,
     /// What finds out the names of streams ends with this.
     _naming: JoinSet<()>,
@@ -57,15 +60,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// The only stream of a table of leases.
-    pub fn alone(context: Arc<Context>, way: Way, stream: Stream) -> Self {
+    pub fn one(context: Arc<Context>, way: Way, alone: BTreeMap<Partition, Position>, stream: Stream) -> Self {
         let members = BTreeMap::from([(None, Member::new(stream))]);
         let members = Arc::new(Mutex::new(members));
-        Self { context, way, joined: SystemTime::now(), members, _naming: JoinSet::new() }
+        Self { context, way, joined: SystemTime::now(), alone, members, _naming: JoinSet::new() }
     }
 
     /// Several streams in one table of leases. The service is asked for their names, and one of them is waited for; the
     /// others join when their names are known.
-    pub async fn several(context: Arc<Context>, way: Way, streams: Vec<Stream>) -> Self {
+    pub async fn several(
+        context: Arc<Context>,
+        way: Way,
+        alone: BTreeMap<Partition, Position>,
+        streams: Vec<Stream>,
+    ) -> Self {
         let joined = SystemTime::now();
         let members = Members::default();
         let mut naming = JoinSet::new();
@@ -81,7 +89,7 @@ impl Shared {
         drop(named);
         // An error: there are no streams, and there never will be.
         let _ = any.wait_for(|it| *it).await;
-        Self { context, way, joined, members, _naming: naming }
+        Self { context, way, joined, alone, members, _naming: naming }
     }
 
     fn member(&self, stream: Option<&str>) -> Result<Arc<Member>, BoxError> {
@@ -103,6 +111,29 @@ impl Shared {
         }
     }
 
+    /// The shards at which to go on with a stream that this process has read alone; what was made of them comes after them.
+    /// `None`: it has not. The shards that it knows are begun where they stand, which goes along with their leases, and the
+    /// others have been made since.
+    async fn go_on(&self, member: &Member) -> Result<Option<(BTreeSet<String>, Begin)>, BoxError> {
+        let of_stream = |(partition, position): (&Partition, &Position)| {
+            Some((member.stream.shard(partition)?.to_owned(), position.clone()))
+        };
+        let mut after: BTreeMap<String, Position> = self.alone.iter().filter_map(of_stream).collect();
+        if after.is_empty() {
+            return Ok(None);
+        }
+        let found = self.context.api.all_shards(&member.stream, None).await.map_err(Trouble::into_error)?;
+        let names: BTreeSet<String> = found.iter().map(|it| it.id.clone()).collect();
+        // What has expired has no lease, and nothing waits for it.
+        after.retain(|shard, position| *position == Position::End || names.contains(shard));
+        let mut family = Family::new(after, self.context.start.position(self.joined));
+        family.learn(found);
+        // If some are begun at a point in time, nothing of the stream was read before the process was stopped.
+        let is_begun = family.listed(&names).is_empty();
+        let begin = if is_begun { Begin::TrimHorizon } else { begin(self.context.start) };
+        Ok(Some((family.begin().into_iter().map(|it| it.shard.id).collect(), begin)))
+    }
+
     async fn listed(&self, member: &Member, start: Option<Start>) -> Result<Vec<ListedShard>, BoxError> {
         let only = start.and_then(open_at);
         let found = self.context.api.all_shards(&member.stream, only.as_ref()).await.map_err(Trouble::into_error)?;
@@ -115,6 +146,15 @@ impl Shared {
             hash_keys: it.hash_keys,
         });
         Ok(listed.collect())
+    }
+}
+
+/// How shards are begun that are there when a stream is begun.
+fn begin(start: Start) -> Begin {
+    match start {
+        Start::TrimHorizon => Begin::TrimHorizon,
+        Start::Latest => Begin::Latest,
+        Start::At(_) => Begin::AtTimestamp,
     }
 }
 
@@ -146,17 +186,15 @@ impl Shards for Shared {
 
     async fn first(&self, stream: Option<&str>) -> Result<(BTreeSet<String>, Begin), BoxError> {
         let (member, start) = (self.member(stream)?, self.context.start);
+        if let Some(first) = self.go_on(&member).await? {
+            return Ok(first);
+        }
         let mut first = self.listed(&member, Some(start)).await?;
         if first.is_empty() && matches!(start, Start::At(_)) {
             // The time is before that of the oldest shard.
             first = self.listed(&member, Some(Start::TrimHorizon)).await?;
         }
-        let begin = match start {
-            Start::TrimHorizon => Begin::TrimHorizon,
-            Start::Latest => Begin::Latest,
-            Start::At(_) => Begin::AtTimestamp,
-        };
-        Ok((first.into_iter().map(|it| it.id).collect(), begin))
+        Ok((first.into_iter().map(|it| it.id).collect(), begin(start)))
     }
 
     fn partition(&self, stream: Option<&str>, shard: &str) -> Partition {
@@ -199,7 +237,7 @@ impl Shards for Shared {
                 };
                 Ok(Box::new(Everything::of_shard(context, shard, consumer, first, after)))
             }
-            Resume::Replay(spans) => Ok(Box::new(Replay::of_shard(context, shard, spans))),
+            Resume::Exactly(spans) => Ok(Box::new(Replay::of_shard(context, shard, spans))),
         }
     }
 }

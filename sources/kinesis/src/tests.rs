@@ -9,6 +9,7 @@ use forebay_testkit::services::{ACCESS_KEY, SECRET_KEY};
 use serde_json::{Value, json};
 
 use crate::Kinesis;
+use crate::aggregate::are_aggregates;
 use crate::columns::{Column, schema};
 use crate::cut::{Cutter, Framing, OtherShards};
 use crate::record::{Record, Shard};
@@ -16,6 +17,7 @@ use crate::record::{Record, Shard};
 mod aggregates;
 mod cutting;
 mod deciding;
+mod digesting;
 mod file;
 mod lifting;
 mod pushed;
@@ -117,5 +119,6 @@ fn record(sequence: u64, key: &str, data: &[u8]) -> Record {
         partition_key: Some(key.to_owned()),
         arrival_millis: Some(1_795_298_400_000),
         data: data.to_vec(),
+        is_aggregate: are_aggregates(&[data])[0],
     }
 }

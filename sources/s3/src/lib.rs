@@ -25,14 +25,13 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use forebay_api::{Age, BoxError, ByteSize, Config, Resume, Source, SourceConfig, Wrong};
-use forebay_aws::Aws;
+use forebay_aws::{Aws, Location};
 use forebay_codec::{Columns, Format, FormatKeys, Layout, Limits, UnknownFields};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::keys::KeyPattern;
 use crate::open::Tuning;
-use crate::place::Place;
 
 /// A line longer than this could not stand in a column together with others.
 const LINE_BYTES_MAX_MAX: ByteSize = ByteSize::mib(1024);
@@ -186,11 +185,11 @@ impl S3 {
     }
 
     /// Finds keys that say nothing, or nothing good, about a place like this one.
-    fn check_place(&self, place: &Place) -> Result<(), Wrong> {
+    fn check_place(&self, place: &Location) -> Result<(), Wrong> {
         if let Some(aws) = &self.aws {
             aws.check()?;
         }
-        if let Place::Directory(_) = place {
+        if let Location::Directory(_) = place {
             const BUCKET: &str = "it is for buckets: `path = \"s3://bucket/prefix\"`";
             if self.mode != Mode::List {
                 return Err(Wrong::new("mode", "a directory sends no notifications").hint(BUCKET));
@@ -256,7 +255,7 @@ impl S3 {
 #[async_trait]
 impl SourceConfig for S3 {
     fn schema(&self) -> Result<SchemaRef, BoxError> {
-        self.check_place(&Place::parse(&self.path)?)?;
+        self.check_place(&place::parse(&self.path)?)?;
         self.limits()?;
         Ok(self.layout()?.schema().clone())
     }
@@ -264,7 +263,7 @@ impl SourceConfig for S3 {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match resume {
             Resume::After(after) => Ok(Box::new(self.everything(after).await?)),
-            Resume::Replay(spans) => Ok(Box::new(self.replay(spans).await?)),
+            Resume::Exactly(spans) => Ok(Box::new(self.replay(spans).await?)),
         }
     }
 }

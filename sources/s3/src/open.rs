@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_api::{BoxError, Partition, Position, Span};
+use forebay_aws::Location;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,7 @@ use crate::decode::Decoder;
 use crate::directory::Directory;
 use crate::feed::{FED_MAX, Fed, list};
 use crate::fetch::Ahead;
-use crate::place::Place;
+use crate::place;
 use crate::queue::Queue;
 use crate::replay::Replay;
 use crate::source::Everything;
@@ -108,11 +109,11 @@ impl S3 {
     }
 
     async fn opened(&self, stop: &CancellationToken) -> Result<Opened, BoxError> {
-        Ok(match Place::parse(&self.path)? {
-            Place::Directory(root) => {
+        Ok(match place::parse(&self.path)? {
+            Location::Directory(root) => {
                 Opened::Directory(Directory::new(root, self.include.clone(), self.poll.is_some()))
             }
-            Place::Bucket { name, prefix } => Opened::Bucket(Bucket::new(Inner {
+            Location::Bucket { name, prefix } => Opened::Bucket(Bucket::new(Inner {
                 client: self.aws.clone().unwrap_or_default().s3().await?,
                 name,
                 prefix,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use arrow_schema::SchemaRef;
 use forebay_api::{BoxError, Plan};
 use forebay_letters::{CopyWriter, Letter, Place, schema_of};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,47 @@ pub struct Collected {
     pub groups: Vec<Group>,
     /// How many of them stay where they are, by the reason.
     pub left: BTreeMap<String, u64>,
+    /// Those that stay since they are no rows of this file, by the node that has refused them.
+    #[serde(default)]
+    pub no_rows: BTreeMap<String, NoRows>,
+    /// What stays in the queue.
+    #[serde(default)]
+    pub in_queue: InQueue,
+}
+
+/// Letters that are no rows of the file: of columns that have another type now, or of a type that has no form in a letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoRows {
+    /// How many they are.
+    pub letters: u64,
+    /// Why the first of them is none.
+    pub why: String,
+}
+
+impl NoRows {
+    /// More of them.
+    pub fn add(&mut self, letters: u64, why: impl FnOnce() -> String) {
+        if self.letters == 0 {
+            self.why = why();
+        }
+        self.letters += letters;
+    }
+}
+
+/// What stays in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InQueue {
+    /// Letters that were sent when the replay had begun.
+    pub newer: u64,
+    /// Messages that are no letters.
+    pub no_letters: u64,
+}
+
+impl InQueue {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Letters of one node, with rows of one source.
@@ -84,8 +126,16 @@ pub async fn collect(plan: &Plan, place: &Place, choice: &Choice, home: Option<&
         // Letters about the same row are one: a mark cannot tell them apart.
         let chosen: BTreeSet<u64> = letters.iter().filter(|it| choice.takes(it)).map(Letter::id).collect();
         for letter in letters.into_iter().filter(|it| chosen.contains(&it.id())) {
-            if let Err(why) = takes_up(plan, &letter) {
-                *collected.left.entry(why).or_default() += 1;
+            let schema = match takes_up(plan, &letter) {
+                Ok(schema) => schema,
+                Err(why) => {
+                    *collected.left.entry(why).or_default() += 1;
+                    continue;
+                }
+            };
+            if let Err(error) = letter.row(&schema) {
+                // No node could judge it: it keeps the reason that it has.
+                collected.no_rows.entry(letter.component.clone()).or_default().add(1, || error.to_string());
                 continue;
             }
             let of_group = |it: &Group| it.source == letter.source && it.component == letter.component;
@@ -123,10 +173,10 @@ fn begin(group: &Group, home: &Path) -> Result<CopyWriter, BoxError> {
     }
 }
 
-/// Whether a letter can be taken up in this pipeline; an error says why not.
-fn takes_up(plan: &Plan, letter: &Letter) -> Result<(), String> {
+/// What a letter is to be a row of, if it can be taken up in this pipeline; an error says why it cannot.
+fn takes_up(plan: &Plan, letter: &Letter) -> Result<SchemaRef, String> {
     if letter.pipeline != plan.name {
         return Err(format!("of the pipeline `{}`", letter.pipeline));
     }
-    schema_of(plan, &letter.source, &letter.component).map(drop)
+    schema_of(plan, &letter.source, &letter.component)
 }

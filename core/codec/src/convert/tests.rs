@@ -225,3 +225,27 @@ proptest! {
         prop_assert_eq!(refused, expected);
     }
 }
+
+/// Scenario: one cell stands in many rows, between others: a good one, one that is no value, and one that is nowhere.
+/// Guarantees: each row has what a cell of its own would have given it.
+#[test]
+fn cells_in_many_rows() {
+    let text = "7 192.0.2.7 ::0001 seven";
+    let cells = [(0, 1), (0, 1), (2, 11), (2, 11), (12, 18), (12, 18), (19, 24), (19, 24), (2, 11), (0, 1)];
+    let mut cells: Vec<Cell> = cells.into_iter().map(|(start, end)| Cell::new(start, end)).collect();
+    cells.insert(1, Cell::NOWHERE);
+    cells.insert(5, Cell::NOWHERE);
+    for kind in [Type::I64, Type::Ip, Type::Text, Type::Rfc3339] {
+        let (mut refused, mut expected_refused) = (Vec::new(), Vec::new());
+        let mut builder = Builder::new(&kind, None, cells.len(), 0);
+        builder.extend(text.as_bytes(), &cells, |nth| refused.push(nth));
+        let texts = cells.iter().map(|it| it.of(text.as_bytes()).map(|it| std::str::from_utf8(it).unwrap()));
+        let mut expected = Builder::new(&kind, None, cells.len(), 0);
+        for (nth, cell) in texts.enumerate() {
+            let (text, cell) = (cell.unwrap_or_default(), cell.map_or(Cell::NOWHERE, |it| Cell::new(0, it.len())));
+            expected.extend(text.as_bytes(), &[cell], |_| expected_refused.push(nth));
+        }
+        assert_eq!(refused, expected_refused);
+        assert_eq!(&builder.finish(), &expected.finish());
+    }
+}

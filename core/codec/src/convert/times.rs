@@ -125,19 +125,20 @@ impl Layout {
 
 /// Milliseconds since 1970 of `2026-11-21T22:04:00.123Z` or `2026-11-21T22:04:00+01:00`, if it is as usual.
 pub(super) fn rfc3339(text: &[u8]) -> Option<i64> {
-    let mut parts = Parts::default();
-    let mut rest = text;
-    parts.year = two_digits(&mut rest)? * 100 + two_digits(&mut rest)?;
-    byte(&mut rest, b'-')?;
-    parts.month = two_digits(&mut rest)?;
-    byte(&mut rest, b'-')?;
-    parts.day = two_digits(&mut rest)?;
-    byte(&mut rest, b'T')?;
-    parts.hour = two_digits(&mut rest)?;
-    byte(&mut rest, b':')?;
-    parts.minute = two_digits(&mut rest)?;
-    byte(&mut rest, b':')?;
-    parts.second = two_digits(&mut rest)?;
+    let (head, mut rest) = text.split_first_chunk::<19>()?;
+    if [4, 7, 10, 13, 16].map(|at| head[at]) != *b"--T::" {
+        return None;
+    }
+    let two_digits = |at: usize| two_digits(&mut &head[at..]);
+    let mut parts = Parts {
+        year: two_digits(0)? * 100 + two_digits(2)?,
+        month: two_digits(5)?,
+        day: two_digits(8)?,
+        hour: two_digits(11)?,
+        minute: two_digits(14)?,
+        second: two_digits(17)?,
+        ..Parts::default()
+    };
     (parts.millis, parts.is_finer) = fraction(&mut rest)?;
     if rest != b"Z" {
         parts.offset = offset(&mut rest, true)?;
@@ -176,6 +177,7 @@ fn byte(rest: &mut &[u8], wanted: u8) -> Option<()> {
     (*first == wanted).then_some(())
 }
 
+#[inline]
 fn two_digits(rest: &mut &[u8]) -> Option<u32> {
     let ([tens, ones], behind) = rest.split_first_chunk()?;
     *rest = behind;

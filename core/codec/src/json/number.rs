@@ -6,7 +6,7 @@ const EXPONENT_MAX: i64 = 40;
 /// A number without exponent, and without a fraction that is zero: `1.5e3` is `1500`, `200.0` is `200`. No digit is
 /// lost or made up.
 pub fn plain<'a>(number: &'a str, written: &'a mut String) -> &'a str {
-    if !number.contains(['.', 'e', 'E']) {
+    if !number.bytes().any(|it| matches!(it, b'.' | b'e' | b'E')) {
         return number;
     }
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));

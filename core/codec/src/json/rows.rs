@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, BooleanArray};
 use arrow_select::filter::filter;
 use forebay_api::shown;
 
+use super::names::Names;
 use super::number::plain;
 use super::paths::{JsonColumns, Paths, Target};
 use super::scan::{Kind, Malformed, Scanner, Text, unescape};
@@ -19,7 +20,7 @@ use crate::types::Type;
 /// Rows as they grow.
 pub struct JsonRows {
     settings: Arc<JsonColumns>,
-    shape: Shape,
+    names: Names,
     columns: Vec<Column>,
     /// What the text at hand has for each column.
     found: Vec<Found>,
@@ -131,7 +132,7 @@ impl JsonRows {
             columns.push(Column::new(&Type::Text));
         }
         Self {
-            shape: Shape::default(),
+            names: Names::default(),
             columns,
             found: vec![MISSING; settings.columns.len()],
             others: Vec::new(),
@@ -152,11 +153,11 @@ impl JsonRows {
         }
         self.found.fill(MISSING);
         self.others.clear();
-        self.shape.next = 0;
+        self.names.begin();
         let mut walk = Walk {
             scan,
             paths: &self.settings.paths,
-            shape: &mut self.shape,
+            names: &mut self.names,
             found: &mut self.found,
             others: (self.settings.unknown_fields != UnknownFields::Ignore).then_some(&mut self.others),
         };
@@ -259,7 +260,7 @@ fn keep(text: &str, others: &[Other]) -> Option<String> {
 struct Walk<'a> {
     scan: Scanner<'a>,
     paths: &'a Paths,
-    shape: &'a mut Shape,
+    names: &'a mut Names,
     found: &'a mut [Found],
     /// Where values without a column go, if anyone wants them.
     others: Option<&'a mut Vec<Other>>,
@@ -325,7 +326,7 @@ impl Walk<'_> {
     #[inline]
     fn name(&mut self, node: usize) -> Result<(Text, Target), Malformed> {
         let start = self.scan.at;
-        if let Some((bytes, target)) = self.shape.expected(node, self.scan.rest()) {
+        if let Some((bytes, target)) = self.names.expected(node, self.scan.rest()) {
             self.scan.at += bytes;
             return Ok((Text { start, end: self.scan.at - 1, escaped: false }, target));
         }
@@ -336,56 +337,6 @@ impl Walk<'_> {
             unescape(raw, &mut plain);
             return Ok((name, self.paths.find(node, &plain)));
         }
-        let target = self.paths.find(node, raw);
-        self.shape.remember(node, raw, target);
-        Ok((name, target))
-    }
-}
-
-/// The names of the texts before, in their order. Who writes logs writes the same names again and again, so most names
-/// are known after one comparison.
-#[derive(Default)]
-struct Shape {
-    names: Vec<Name>,
-    /// The one that should come next.
-    next: usize,
-}
-
-struct Name {
-    node: usize,
-    /// With the quote after it.
-    quoted: Box<[u8]>,
-    target: Target,
-}
-
-impl Shape {
-    /// More names than this are not remembered.
-    const NAMES_MAX: usize = 1024;
-    /// Longer names are not remembered.
-    const NAME_BYTES_MAX: usize = 256;
-    /// So many names may be left out by a text, and the one after them is still expected.
-    const LEFT_OUT_MAX: usize = 4;
-
-    /// If one of the expected names comes first: its bytes with the quote, and where it leads.
-    #[inline]
-    fn expected(&mut self, node: usize, bytes: &[u8]) -> Option<(usize, Target)> {
-        let ahead = self.names[self.next..].iter().take(Self::LEFT_OUT_MAX + 1);
-        let comes = |it: &Name| it.node == node && bytes.starts_with(&it.quoted);
-        let (left_out, name) = ahead.enumerate().find(|(_, it)| comes(it))?;
-        self.next += left_out + 1;
-        Some((name.quoted.len(), name.target))
-    }
-
-    fn remember(&mut self, node: usize, name: &str, target: Target) {
-        if name.len() > Self::NAME_BYTES_MAX {
-            return;
-        }
-        if self.names.len() == Self::NAMES_MAX {
-            self.names.clear();
-            self.next = 0;
-        }
-        let quoted = [name.as_bytes(), b"\""].concat().into();
-        self.names.insert(self.next, Name { node, quoted, target });
-        self.next += 1;
+        Ok((name, self.names.find(self.paths, node, raw)))
     }
 }

@@ -289,22 +289,22 @@ impl<'a> Scanner<'a> {
 fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    // The lowest byte for which this has its high bit set is zero. (Those above it may be mistaken.)
-    let zero = |it: u64| it.wrapping_sub(ONES) & !it & HIGH;
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+    // The lowest byte for which this has its high bit set is less than `limit`. (Those above it may be mistaken.)
+    let less = |it: u64, limit: u8| it.wrapping_sub(ONES * u64::from(limit)) & !it & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (nth, eight) in words.iter().enumerate() {
         let eight = u64::from_le_bytes(*eight);
-        let quote = zero(eight ^ (ONES * u64::from(b'"')));
-        let backslash = zero(eight ^ (ONES * u64::from(b'\\')));
-        let control = eight.wrapping_sub(ONES * 0x20) & !eight & HIGH;
-        let found = quote | backslash | control;
+        // This leaves the control characters among themselves, and puts the quote (0x22) behind them.
+        let control_or_quote = less(eight ^ (ONES * 0x02), 0x21);
+        let backslash = less(eight ^ (ONES * u64::from(b'\\')), 1);
+        let found = control_or_quote | backslash;
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return nth * 8 + found.trailing_zeros() as usize / 8;
         }
-        at += 8;
     }
     let special = |it: &u8| matches!(it, b'"' | b'\\' | 0..0x20);
-    bytes[at..].iter().position(special).map_or(bytes.len(), |it| at + it)
+    let before = words.len() * 8;
+    rest.iter().position(special).map_or(bytes.len(), |it| before + it)
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {

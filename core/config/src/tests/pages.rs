@@ -151,6 +151,19 @@ fn reference_pages() {
         - `dead_letters.aws.session_token`: text (a secret), optional.
           The token that belongs to an `access_key_id` that is valid for some hours only. Such keys are not renewed.
 
+        - `metrics`: table, optional.
+          Where the running pipeline can be watched: `GET /metrics` for Prometheus, `GET /health` for whatever starts and
+          stops it. Default: nowhere.
+
+        - `metrics.listen`: text, required.
+          The address and port to listen on, without TLS and without a password: what is said there is how many rows went
+          where, never what is in them.
+          Example: `listen = "127.0.0.1:9464"`
+
+        - `metrics.stuck_after`: text, default `"1m"`.
+          `/health` answers 503 when a sink has had rows for so much longer than its `batch.age_max` allows, and none of
+          them was delivered. Default: `"1m"`.
+
         ## Every source
 
         - `type`: text, required. Which source it is.
@@ -202,7 +215,8 @@ fn reference_pages() {
           Example: `age_max = "5s"`
 
         - `batch.interval_min`: text, optional.
-          Its age is not enough until so long after the delivery before it went out: until then it grows.
+          Its age is not enough until so long after the sink's last delivery went out: until then it grows. Where processes
+          share partitions, the deliveries of each take turns.
           Example: `interval_min = "1s"`
 
         - `retry`: table, optional.
@@ -226,7 +240,8 @@ fn reference_pages() {
           Example: `age_max = "1h"`
 
         - `in_flight_max`: whole number, default `2`.
-          How many deliveries may be on their way at a time.
+          How many deliveries may be on their way at a time. A sink that cannot deliver holds back all that read the same
+          source, once these, one more and a queue of 8 MiB are full.
     "##]]
     .assert_eq(&engine_reference());
     assert_eq!(reference(&registry(), Kind::Sink, "count"), None);
@@ -406,8 +421,9 @@ fn schema_of_nodes() {
 fn schema_of_the_file() {
     let whole = schema(&registry());
     let keys = |it: &serde_json::Value| it.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    expect!["name drain_max state dead_letters sources transforms sinks env"].assert_eq(&keys(&whole["properties"]));
-    expect!["name drain_max state dead_letters sources transforms sinks"]
+    expect!["name drain_max state dead_letters metrics sources transforms sinks env"]
+        .assert_eq(&keys(&whole["properties"]));
+    expect!["name drain_max state dead_letters metrics sources transforms sinks"]
         .assert_eq(&keys(&whole["properties"]["env"]["additionalProperties"]["properties"]));
     assert_eq!(whole.to_string(), schema(&registry()).to_string());
 }

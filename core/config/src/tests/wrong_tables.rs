@@ -40,7 +40,7 @@ retry.wait_mx = '5s'
             1 | nam = 'x'
               | ^^^ did you mean `name`?
               |
-              = help: known: name, drain_max, state, dead_letters, sources, transforms, sinks, env
+              = help: known: name, drain_max, state, dead_letters, metrics, sources, transforms, sinks, env
 
             error: unknown section `source`
              --> pipeline.toml:3:2
@@ -48,7 +48,7 @@ retry.wait_mx = '5s'
             3 | [source.a]
               |  ^^^^^^ did you mean `sources`?
               |
-              = help: known: name, drain_max, state, dead_letters, sources, transforms, sinks, env
+              = help: known: name, drain_max, state, dead_letters, metrics, sources, transforms, sinks, env
 
             error: unknown source type `line`
              --> pipeline.toml:5:8
@@ -267,7 +267,7 @@ batch = { bytes_max = 5, age_max = '5' }
             21 | in_flight_max = -1
                |                 ^^
                |
-               = help: `in_flight_max`: How many deliveries may be on their way at a time.
+               = help: `in_flight_max`: How many deliveries may be on their way at a time. A sink that cannot deliver holds back all that read the same source, once these, one more and a queue of 8 MiB are full.
 
             error: expected text, found `5`
               --> pipeline.toml:22:23

@@ -197,7 +197,7 @@ pth = 'not looked at'
             14 | [env.dev.sink.out]
                |          ^^^^ did you mean `sinks`?
                |
-               = help: known: name, drain_max, state, dead_letters, sources, transforms, sinks
+               = help: known: name, drain_max, state, dead_letters, metrics, sources, transforms, sinks
 
             error: unknown section `env`
               --> pipeline.toml:15:10
@@ -205,7 +205,7 @@ pth = 'not looked at'
             15 | [env.dev.env]
                |          ^^^
                |
-               = help: known: name, drain_max, state, dead_letters, sources, transforms, sinks
+               = help: known: name, drain_max, state, dead_letters, metrics, sources, transforms, sinks
         "#]],
     );
     check_in(

@@ -78,7 +78,7 @@ impl SourceConfig for FakeSourceConfig {
                 };
                 ((0..shape.partitions.len()).filter_map(stretch).collect(), false)
             }
-            Resume::Replay(spans) => {
+            Resume::Exactly(spans) => {
                 let stretch = |it: Span| Stretch { partition: number(&it.partition), from: it.from, to: it.to };
                 (spans.into_iter().map(stretch).collect(), true)
             }

@@ -13,6 +13,7 @@ mod bounds;
 mod chaos;
 mod edits;
 mod fakes;
+mod handed_over;
 mod mutants;
 mod scenario;
 mod shares;
@@ -73,7 +74,7 @@ fn live(
         abandon_pending: false,
     };
     let plug = chaos.clone();
-    tasks::on_poll(Some(Box::new(move || plug.tick())));
+    tasks::on_poll(Some(Arc::new(move || plug.tick())));
     let life = async {
         let stopper = async {
             match stop_after {
@@ -191,6 +192,7 @@ fn sim_a_crash_at_every_await_point() {
     assert_eq!(live(&world, &whole, Rules::default(), 2, None), Ok(Life::Ended(Ending::InputEnded)));
     world.complete().unwrap();
     let points = whole.ticks();
+    println!("{points} points");
     assert!(points > 100, "only {points} points");
     for point in 0..points {
         let world = Arc::new(World::new(scenario.clone()));

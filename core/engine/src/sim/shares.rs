@@ -20,7 +20,7 @@ use super::scenario::{Scenario, partition_name};
 use super::world::World;
 use super::{STUCK_AFTER, asked};
 use crate::rules::Rules;
-use crate::{Counters, Ending, Options, RunError, pipeline};
+use crate::{Counters, Ending, Options, RunError, pipeline, tasks};
 
 /// How many seeds the normal suite runs.
 const SEEDS: u64 = 500;
@@ -32,7 +32,7 @@ const LIVES: u64 = 4;
 const BUDGETS: [fn(u64) -> u64; 4] = [|it| it, |_| 1, |_| 2 << 10, |_| 4 << 10];
 
 /// Who has which partition. It outlives the processes.
-struct Register {
+pub(super) struct Register {
     rows: Mutex<BTreeMap<Partition, Row>>,
     changed: watch::Sender<()>,
 }
@@ -44,6 +44,8 @@ struct Row {
     wins: u64,
     /// Who has it, and what he is told about it.
     holder: Option<(u64, watch::Sender<Told>)>,
+    /// Who is to leave it to another one.
+    passed_on_by: Option<u64>,
 }
 
 /// What the holder of a claim may hear.
@@ -54,7 +56,7 @@ struct Told {
 }
 
 impl Register {
-    fn new(partitions: usize) -> Self {
+    pub(super) fn new(partitions: usize) -> Self {
         let rows = (0..partitions).map(|it| (Partition::from(partition_name(it).as_str()), Row::default()));
         Self { rows: Mutex::new(rows.collect()), changed: watch::channel(()).0 }
     }
@@ -64,7 +66,7 @@ impl Register {
     }
 
     /// Waits until something is kept of each partition.
-    async fn all_kept(&self) {
+    pub(super) async fn all_kept(&self) {
         let mut changed = self.changed.subscribe();
         while self.rows().values().any(|it| it.kept.state.is_none()) {
             changed.changed().await.expect("the register stays");
@@ -72,11 +74,31 @@ impl Register {
     }
 
     /// Takes away all that a process has: it has crashed, and its claims run out.
-    fn expire(&self, process: u64) {
+    pub(super) fn expire(&self, process: u64) {
         for row in self.rows().values_mut().filter(|it| it.holder.as_ref().is_some_and(|(of, _)| *of == process)) {
             row.take_away();
         }
         self.changed.send_replace(());
+    }
+
+    /// Wants a partition of its holder, for another process.
+    pub(super) fn want(&self, partition: usize) {
+        let mut rows = self.rows();
+        let row = rows.values_mut().nth(partition).expect("one of them");
+        if let Some((process, told)) = &row.holder {
+            row.passed_on_by = Some(*process);
+            told.send_modify(|it| it.wanted = true);
+        }
+    }
+
+    /// How often partitions were won, all together.
+    pub(super) fn wins(&self) -> u64 {
+        self.rows().values().map(|it| it.wins).sum()
+    }
+
+    /// Whether all partitions are done.
+    pub(super) fn is_done(&self) -> bool {
+        self.rows().values().all(Row::is_done)
     }
 
     /// Wants a partition, or takes it away at once.
@@ -105,10 +127,10 @@ impl Row {
 }
 
 /// A source that hands out its partitions by a register.
-struct Shared {
-    source: Arc<FakeSourceConfig>,
-    register: Arc<Register>,
-    process: u64,
+pub(super) struct Shared {
+    pub(super) source: Arc<FakeSourceConfig>,
+    pub(super) register: Arc<Register>,
+    pub(super) process: u64,
 }
 
 #[async_trait]
@@ -120,7 +142,7 @@ impl SourceConfig for Shared {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match resume {
             // What was left open by the process when it was alone.
-            Resume::Replay(_) => self.source.open(resume).await,
+            Resume::Exactly(_) => self.source.open(resume).await,
             Resume::After(_) => Err("only claims open it".into()),
         }
     }
@@ -129,7 +151,11 @@ impl SourceConfig for Shared {
         true
     }
 
-    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
+    async fn claims(
+        &self,
+        _pipeline: &str,
+        _alone: &BTreeMap<Partition, Position>,
+    ) -> Result<Box<dyn Claims>, BoxError> {
         let Self { source, register, process } = self;
         Ok(Box::new(Winning { source: source.clone(), register: register.clone(), process: *process }))
     }
@@ -153,9 +179,11 @@ impl Claims for Winning {
                 if rows.values().all(Row::is_done) {
                     return Ok(None);
                 }
-                if let Some((partition, row)) = rows.iter_mut().find(|(_, it)| it.holder.is_none() && !it.is_done()) {
+                let is_free = |it: &Row| it.holder.is_none() && !it.is_done() && it.passed_on_by != Some(self.process);
+                if let Some((partition, row)) = rows.iter_mut().find(|it| is_free(it.1)) {
                     let (told, hears) = watch::channel(Told::default());
                     row.wins += 1;
+                    row.passed_on_by = None;
                     row.holder = Some((self.process, told));
                     return Ok(Some(Box::new(SimClaim {
                         source: self.source.clone(),
@@ -246,9 +274,9 @@ impl Claim for SimClaim {
 }
 
 /// The state of one process. It outlives it.
-struct ProcessStore {
-    memory: Arc<MemoryStore>,
-    chaos: Arc<Chaos>,
+pub(super) struct ProcessStore {
+    pub(super) memory: Arc<MemoryStore>,
+    pub(super) chaos: Arc<Chaos>,
 }
 
 #[async_trait]
@@ -286,7 +314,7 @@ async fn process(
             stop: if is_last { 0 } else { random.below(3) },
             panic: 0,
         };
-        let crash_after = (!is_last && random.chance(60)).then(|| 1 << random.below(11));
+        let crash_after = (!is_last && random.chance(60)).then(|| 1 << random.below(13));
         let chaos = Arc::new(Chaos::new(random.next(), crash_after, faults));
         let process = number * 100 + life;
         let mut plan = world.scenario.plan(world, &chaos);
@@ -316,7 +344,7 @@ async fn process(
         let ran = tokio::select! {
             biased;
             () = chaos.crashed() => None,
-            ran = pipeline::run(&plan, options, rules) => Some(ran),
+            ran = tasks::observed_by(plug(&chaos), pipeline::run(&plan, options, rules)) => Some(ran),
         };
         match ran {
             Some(Ok(Ending::InputEnded)) if !is_alone => return Ok(()),
@@ -331,6 +359,12 @@ async fn process(
         register.expire(process);
     }
     unreachable!("the last life ends well or with an error")
+}
+
+/// Pulls the plug of a process also before a poll of any of its tasks.
+pub(super) fn plug(chaos: &Arc<Chaos>) -> tasks::Observer {
+    let chaos = chaos.clone();
+    Arc::new(move || chaos.tick())
 }
 
 fn why(error: &RunError) -> String {

@@ -10,18 +10,16 @@ use arrow_array::types::Int64Type;
 use arrow_array::{FixedSizeBinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, Port, Retry};
 use forebay_api::{
-    Age, Batch, BoxError, ByteSize, Claim, ClaimError, Claims, Deliver, DeliveryId, Kept, Partition, Plan, Position,
-    Promise, Read, Resume, Sink, SinkConfig, SinkError, Source, SourceConfig, Span, whole,
+    Age, Batch, BoxError, ByteSize, Deliver, DeliveryId, Plan, Position, Read, Resume, SinkError, Source, Span,
 };
-use forebay_state::MemoryStore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use super::claims::{self, Register, Shared};
+use super::fakes::{To, options};
 use crate::budget::of_one_part;
 use crate::outlet::QUEUED_BYTES_MAX;
-use crate::{Counters, Ending, Options, run};
+use crate::{Ending, run};
 
 const PARTITIONS: i64 = 32;
 const ROWS: u64 = 200;
@@ -39,7 +37,7 @@ const IN_FLIGHT_MAX: usize = 2;
 /// What is outside of the process.
 #[derive(Default)]
 struct World {
-    kept: Mutex<BTreeMap<Partition, Kept>>,
+    register: Register,
     is_up: AtomicBool,
     delivered: Mutex<BTreeMap<DeliveryId, Vec<i64>>>,
     /// Rows that were read, and rows that were let go since, of this process.
@@ -47,99 +45,9 @@ struct World {
     let_go: AtomicU64,
 }
 
-/// Shares some partitions with nobody.
-struct Logs {
-    world: Arc<World>,
-    partitions: Vec<i64>,
-}
-
 fn schema() -> SchemaRef {
     let blob = Field::new("blob", DataType::FixedSizeBinary(ROW_BYTES as i32), false);
     Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), blob]))
-}
-
-#[async_trait]
-impl SourceConfig for Logs {
-    fn schema(&self) -> Result<SchemaRef, BoxError> {
-        Ok(schema())
-    }
-
-    async fn open(&self, _resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        Err("only claims open it".into())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
-        Ok(Box::new(Logs { world: self.world.clone(), partitions: self.partitions.clone() }))
-    }
-}
-
-#[async_trait]
-impl Claims for Logs {
-    async fn next(&mut self) -> Result<Option<Box<dyn Claim>>, BoxError> {
-        let Some(number) = self.partitions.pop() else { return Ok(None) };
-        let partition = Partition::from(number.to_string().as_str());
-        let kept = self.world.kept.lock().unwrap().get(&partition).cloned().unwrap_or_default();
-        Ok(Some(Box::new(Held { world: self.world.clone(), number, partition, kept })))
-    }
-
-    async fn leave(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-struct Held {
-    world: Arc<World>,
-    number: i64,
-    partition: Partition,
-    kept: Kept,
-}
-
-#[async_trait]
-impl Claim for Held {
-    fn partition(&self) -> &Partition {
-        &self.partition
-    }
-
-    fn kept(&self) -> &Kept {
-        &self.kept
-    }
-
-    async fn keep(&self, state: &[u8], committed: &Position) -> Result<(), ClaimError> {
-        let kept = Kept { state: Some(state.to_vec()), committed: Some(committed.clone()) };
-        self.world.kept.lock().unwrap().insert(self.partition.clone(), kept);
-        Ok(())
-    }
-
-    async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        let whole = Span::new(self.partition.as_str(), Position::Start, Position::row(ROWS));
-        let spans = match resume {
-            Resume::After(after) => {
-                let from = after.get(&self.partition).cloned().unwrap_or(Position::Start);
-                vec![Span { from, ..whole }]
-            }
-            Resume::Replay(spans) => spans,
-        };
-        let places = spans.iter().flat_map(|it| it.from.counted().unwrap()..it.to.counted().unwrap());
-        let places: Vec<u64> = places.collect();
-        let blob = FixedSizeBinaryArray::try_from_iter(std::iter::once(vec![0_u8; ROW_BYTES as usize]))?;
-        Ok(Box::new(Log { world: self.world.clone(), number: self.number, places: places.into_iter(), blob }))
-    }
-
-    async fn wanted(&self) {
-        std::future::pending().await
-    }
-
-    async fn lost(&self) {
-        std::future::pending().await
-    }
-
-    async fn release(&self) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 struct Log {
@@ -148,6 +56,24 @@ struct Log {
     /// How many rows are before each that is to be read.
     places: std::vec::IntoIter<u64>,
     blob: FixedSizeBinaryArray,
+}
+
+impl Log {
+    fn open(world: Arc<World>, number: i64, resume: Resume) -> Self {
+        let partition = number.to_string();
+        let whole = Span::new(partition.as_str(), Position::Start, Position::row(ROWS));
+        let spans = match resume {
+            Resume::After(after) => {
+                let from = after.get(&whole.partition).cloned().unwrap_or(Position::Start);
+                vec![Span { from, ..whole }]
+            }
+            Resume::Exactly(spans) => spans,
+        };
+        let places = spans.iter().flat_map(|it| it.from.counted().unwrap()..it.to.counted().unwrap());
+        let places: Vec<u64> = places.collect();
+        let blob = FixedSizeBinaryArray::try_from_iter(std::iter::once(vec![0_u8; ROW_BYTES as usize])).unwrap();
+        Self { world, number, places: places.into_iter(), blob }
+    }
 }
 
 #[async_trait]
@@ -178,62 +104,11 @@ impl Deliver for Server {
     }
 }
 
-#[async_trait]
-impl SinkConfig for Server {
-    fn plan(&self, _input: &SchemaRef) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::OncePerId
-    }
-
-    async fn open(&self, _input: SchemaRef) -> Result<Box<dyn Sink>, BoxError> {
-        Ok(whole(self.clone()))
-    }
-}
-
 fn plan(world: &Arc<World>, partitions: Vec<i64>) -> Plan {
-    Plan {
-        name: "budget".into(),
-        version: "v".into(),
-        sources: vec![PlannedSource {
-            name: "logs".into(),
-            kind: "logs".into(),
-            config: Arc::new(Logs { world: world.clone(), partitions }),
-            schema: schema(),
-            on_refused: OnRefused::Stop,
-            fingerprint: String::new(),
-        }],
-        transforms: vec![],
-        sinks: vec![PlannedSink {
-            name: "server".into(),
-            kind: "server".into(),
-            inputs: vec![Input { node: "logs".into(), port: Port::Rows }],
-            config: Arc::new(Server(world.clone())),
-            input: schema(),
-            batch: BATCH,
-            retry: Retry::default(),
-            in_flight_max: IN_FLIGHT_MAX,
-            on_refused: OnRefused::Stop,
-            fingerprint: String::new(),
-        }],
-        dead_letters: None,
-        state: "never-written".into(),
-        drain_max: Age::seconds(10),
-    }
-}
-
-fn options(plan: &Plan) -> Options {
-    Options {
-        store: Arc::new(MemoryStore::default()),
-        letters: None,
-        stop: CancellationToken::new(),
-        counters: Arc::new(Counters::new(plan)),
-        workers: 1,
-        jitter_seed: 0,
-        abandon_pending: false,
-    }
+    let logs = world.clone();
+    let log = move |number, resume| -> Box<dyn Source> { Box::new(Log::open(logs.clone(), number, resume)) };
+    let source = Shared { partitions, schema: schema(), register: world.register.clone(), log: Arc::new(log) };
+    claims::plan(source, To(Server(world.clone())), BATCH, IN_FLIGHT_MAX)
 }
 
 /// Reads all partitions while the server is down for ten minutes, then up. It holds no more than it may, and is done

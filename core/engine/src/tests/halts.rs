@@ -1,21 +1,21 @@
 //! What a sink that is down does not hold up.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_array::{Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, Port, Retry};
 use forebay_api::{
-    Age, Batch, BoxError, Claim, ClaimError, Claims, Deliver, DeliveryId, Kept, Partition, Plan, Position, Promise,
-    Read, Resume, Sink, SinkConfig, SinkError, Source, SourceConfig, Span, whole,
+    BoxError, Claim, ClaimError, Claims, Deliver, DeliveryId, Kept, Partition, Plan, Position, Read, Resume, SinkError,
+    Source, SourceConfig, Span,
 };
 use forebay_state::{Change, MemoryStore, Pending, SourceSpan, Store};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::{Counters, Ending, Options, run};
+use super::fakes::{self, To, numbers, options};
+use crate::{Ending, Options, run};
 
 /// Gives one row, and then nothing, or an error after so many seconds.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Story {
 }
 
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]))
+    numbers(&["id"])
 }
 
 #[async_trait]
@@ -60,7 +60,11 @@ impl SourceConfig for Log {
         self.is_shared
     }
 
-    async fn claims(&self, _pipeline: &str) -> Result<Box<dyn Claims>, BoxError> {
+    async fn claims(
+        &self,
+        _pipeline: &str,
+        _alone: &BTreeMap<Partition, Position>,
+    ) -> Result<Box<dyn Claims>, BoxError> {
         Ok(Box::new(OneClaim(Some(self.clone()), self.story.clone())))
     }
 }
@@ -159,65 +163,12 @@ impl Deliver for Server {
     }
 }
 
-#[async_trait]
-impl SinkConfig for Server {
-    fn plan(&self, _input: &SchemaRef) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::OncePerId
-    }
-
-    async fn open(&self, _input: SchemaRef) -> Result<Box<dyn Sink>, BoxError> {
-        Ok(whole(*self))
-    }
-}
-
+/// Every sink reads every source.
 fn plan(sources: Vec<(&str, Log)>, sinks: &[(&str, bool)]) -> Plan {
-    let inputs: Vec<Input> = sources.iter().map(|(name, _)| Input { node: (*name).into(), port: Port::Rows }).collect();
-    let sink = |(name, is_up): &(&str, bool)| PlannedSink {
-        name: (*name).into(),
-        kind: "server".into(),
-        inputs: inputs.clone(),
-        config: Arc::new(Server { is_up: *is_up }),
-        input: schema(),
-        batch: Batch::default(),
-        retry: Retry::default(),
-        in_flight_max: 1,
-        on_refused: OnRefused::Stop,
-        fingerprint: String::new(),
-    };
-    let source = |(name, log): (&str, Log)| PlannedSource {
-        name: name.into(),
-        kind: "log".into(),
-        config: Arc::new(log),
-        schema: schema(),
-        on_refused: OnRefused::Stop,
-        fingerprint: String::new(),
-    };
-    Plan {
-        name: "halts".into(),
-        version: "v".into(),
-        sources: sources.into_iter().map(source).collect(),
-        transforms: vec![],
-        sinks: sinks.iter().map(sink).collect(),
-        dead_letters: None,
-        state: "never-written".into(),
-        drain_max: Age::seconds(10),
-    }
-}
-
-fn options(plan: &Plan, store: Arc<MemoryStore>) -> Options {
-    Options {
-        store,
-        letters: None,
-        stop: CancellationToken::new(),
-        counters: Arc::new(Counters::new(plan)),
-        workers: 1,
-        jitter_seed: 0,
-        abandon_pending: false,
-    }
+    let inputs: Vec<&str> = sources.iter().map(|it| it.0).collect();
+    let sink = |(name, is_up): &(&str, bool)| fakes::sink(name, &inputs, schema(), To(Server { is_up: *is_up }));
+    let sinks = sinks.iter().map(sink).collect();
+    fakes::plan(sources.into_iter().map(|(name, log)| fakes::source(name, log)).collect(), sinks)
 }
 
 /// Scenario: a source of this process alone and one that is shared feed a sink that is down for ever; five seconds after
@@ -231,8 +182,7 @@ async fn one_part_fails_and_the_others_cannot_drain() {
         let log =
             |name| Log { fails_after: (name == fails).then_some(5), is_shared: name == "shared", story: story.clone() };
         let plan = plan(vec![("own", log("own")), ("shared", log("shared"))], &[("down", false)]);
-        let options = options(&plan, Arc::new(MemoryStore::default()));
-        let ran = tokio::time::timeout(Duration::from_secs(24 * 3600), run(&plan, options)).await;
+        let ran = tokio::time::timeout(Duration::from_secs(24 * 3600), run(&plan, options(&plan))).await;
         let error = ran.expect("it ends").expect_err("it says what failed");
         assert_eq!(forebay_api::causes(&error), format!("`{fails}` could not read: it is gone"));
         assert_eq!(*story.lines.lock().unwrap(), ["enough after 5 s", "left after 15 s"], "{fails}");
@@ -260,7 +210,7 @@ async fn one_sink_is_down_and_the_other_is_rebuilt() {
         };
         store.apply(Change { intend: Some(pending), ..Change::default() }).await.unwrap();
     }
-    let options = options(&plan, store.clone());
+    let options = Options { store: store.clone(), ..options(&plan) };
     let stop = options.stop.clone();
     let hour = async {
         tokio::time::sleep(Duration::from_secs(3600)).await;

@@ -4,25 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use expect_test::{Expect, expect};
-use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, PlannedTransform, Port, Retry};
+use forebay_api::plan::{OnRefused, PlannedTransform};
 use forebay_api::{
-    Age, Batch, BoxError, Outputs, Plan, Promise, Read, Resume, Sink, SinkConfig, Source, SourceConfig, Transform,
-    TransformConfig,
+    BoxError, Outputs, Plan, Promise, Read, Resume, Sink, SinkConfig, Source, SourceConfig, Transform, TransformConfig,
 };
 
+use super::fakes::{self, numbers, rows_of};
 use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::route::Route;
 
 /// Which columns each transform built, in the order of their work.
 type Built = Arc<Mutex<Vec<String>>>;
-
-fn numbers(names: &[&str]) -> SchemaRef {
-    Arc::new(Schema::new(names.iter().map(|it| Field::new(*it, DataType::Int64, false)).collect::<Vec<_>>()))
-}
 
 /// Gives some columns made of others: every one of `gives` is the sum of `takes`.
 #[derive(Clone)]
@@ -96,68 +92,29 @@ impl SinkConfig for Nowhere {
     }
 }
 
-/// Takes one read of `one = 1, two = 2` through transforms (name, input, takes, gives) to sinks (name, inputs).
-fn check(
-    transforms: &[(&'static str, &str, &'static [&'static str], &'static [&'static str])],
-    sinks: &[(&str, &[&str])],
-    expected: Expect,
-) {
+/// A transform: its name, its input, what it takes and what it gives.
+type Step<'a> = (&'static str, &'a str, &'static [&'static str], &'static [&'static str]);
+
+/// Takes one read of `one = 1, two = 2` through transforms to sinks (name, inputs).
+fn check(transforms: &[Step<'_>], sinks: &[(&str, &[&str])], expected: Expect) {
     let built = Built::default();
-    let input = |node: &str| Input { node: node.into(), port: Port::Rows };
     let schema_of = |node: &str| match transforms.iter().find(|it| it.0 == node) {
         Some(it) => numbers(it.3),
         None => numbers(&["one", "two"]),
     };
-    let plan = Plan {
-        name: "narrow".into(),
-        version: "v".into(),
-        sources: vec![PlannedSource {
-            name: "source".into(),
-            kind: "fake".into(),
-            config: Arc::new(Nowhere),
-            schema: numbers(&["one", "two"]),
-            on_refused: OnRefused::Stop,
-            fingerprint: String::new(),
-        }],
-        transforms: transforms
-            .iter()
-            .map(|(name, from, takes, gives)| PlannedTransform {
-                name: (*name).into(),
-                kind: "fake".into(),
-                inputs: vec![input(from)],
-                config: Arc::new(Sum {
-                    name,
-                    takes,
-                    gives,
-                    built: built.clone(),
-                    columns: Vec::new(),
-                    output: numbers(&[]),
-                }),
-                input: schema_of(from),
-                output: numbers(gives),
-                on_refused: OnRefused::Stop,
-                fingerprint: String::new(),
-            })
-            .collect(),
-        sinks: sinks
-            .iter()
-            .map(|(name, inputs)| PlannedSink {
-                name: (*name).into(),
-                kind: "fake".into(),
-                inputs: inputs.iter().map(|it| input(it)).collect(),
-                config: Arc::new(Nowhere),
-                input: schema_of(inputs[0]),
-                batch: Batch::default(),
-                retry: Retry::default(),
-                in_flight_max: 1,
-                on_refused: OnRefused::Stop,
-                fingerprint: String::new(),
-            })
-            .collect(),
-        dead_letters: None,
-        state: "never-written".into(),
-        drain_max: Age::seconds(1),
+    let transform = |(name, from, takes, gives): &Step<'_>| PlannedTransform {
+        name: (*name).into(),
+        kind: "fake".into(),
+        inputs: vec![rows_of(from)],
+        config: Arc::new(Sum { name, takes, gives, built: built.clone(), columns: Vec::new(), output: numbers(&[]) }),
+        input: schema_of(from),
+        output: numbers(gives),
+        on_refused: OnRefused::Stop,
+        fingerprint: String::new(),
     };
+    let sink = |(name, inputs): &(&str, &[&str])| fakes::sink(name, inputs, schema_of(inputs[0]), Nowhere);
+    let plan = fakes::plan(vec![fakes::source("source", Nowhere)], sinks.iter().map(sink).collect());
+    let plan = Plan { transforms: transforms.iter().map(transform).collect(), ..plan };
     let counters = Arc::new(Counters::new(&plan));
     let route = Arc::new(Route::new(&plan, &plan.sources[0], &Default::default()));
     let mut flow = Flow::new(&plan, route, counters).unwrap();

@@ -5,17 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::{Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use forebay_api::plan::{Input, OnRefused, PlannedSink, PlannedSource, Port, Retry};
 use forebay_api::{
-    Age, Batch, BoxError, Deliver, DeliveryId, Plan, Position, Positions, Promise, Read, Resume, Sink, SinkConfig,
-    SinkError, Source, SourceConfig, Span, whole,
+    BoxError, Deliver, DeliveryId, Position, Positions, Read, Resume, SinkError, Source, SourceConfig, Span,
 };
 use forebay_state::MemoryStore;
-use tokio_util::sync::CancellationToken;
 
-use crate::{Counters, Ending, Options, RunError, run};
+use super::fakes::{self, To, numbers, options};
+use crate::{Ending, Options, RunError, run};
 
 /// A log of two rows.
 #[derive(Clone, Default)]
@@ -36,7 +34,7 @@ enum Then {
 }
 
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]))
+    numbers(&["id"])
 }
 
 #[async_trait]
@@ -46,7 +44,7 @@ impl SourceConfig for Log {
     }
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        let is_replay = matches!(resume, Resume::Replay(_));
+        let is_replay = matches!(resume, Resume::Exactly(_));
         let is_done = !is_replay && resume != Resume::start();
         Ok(Box::new(Reading { log: self.clone(), is_replay, is_done }))
     }
@@ -99,61 +97,12 @@ impl Deliver for Server {
     }
 }
 
-#[async_trait]
-impl SinkConfig for Server {
-    fn plan(&self, _input: &SchemaRef) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::OncePerId
-    }
-
-    async fn open(&self, _input: SchemaRef) -> Result<Box<dyn Sink>, BoxError> {
-        Ok(whole(*self))
-    }
-}
-
 /// Runs a pipeline for so many seconds, and then stops it; `None`: it is killed in the middle.
 async fn run_for(seconds: u64, log: &Log, answers: bool, store: &Arc<MemoryStore>) -> Option<Result<Ending, RunError>> {
-    let plan = Plan {
-        name: "sources".into(),
-        version: "v".into(),
-        sources: vec![PlannedSource {
-            name: "log".into(),
-            kind: "log".into(),
-            config: Arc::new(log.clone()),
-            schema: schema(),
-            on_refused: OnRefused::Stop,
-            fingerprint: String::new(),
-        }],
-        transforms: vec![],
-        sinks: vec![PlannedSink {
-            name: "server".into(),
-            kind: "server".into(),
-            inputs: vec![Input { node: "log".into(), port: Port::Rows }],
-            config: Arc::new(Server { answers }),
-            input: schema(),
-            batch: Batch::default(),
-            retry: Retry::default(),
-            in_flight_max: 1,
-            on_refused: OnRefused::Stop,
-            fingerprint: String::new(),
-        }],
-        dead_letters: None,
-        state: "never-written".into(),
-        drain_max: Age::seconds(10),
-    };
-    let stop = CancellationToken::new();
-    let options = Options {
-        store: store.clone(),
-        letters: None,
-        stop: stop.clone(),
-        counters: Arc::new(Counters::new(&plan)),
-        workers: 1,
-        jitter_seed: 0,
-        abandon_pending: false,
-    };
+    let sink = fakes::sink("server", &["log"], schema(), To(Server { answers }));
+    let plan = fakes::plan(vec![fakes::source("log", log.clone())], vec![sink]);
+    let options = Options { store: store.clone(), ..options(&plan) };
+    let stop = options.stop.clone();
     let running = run(&plan, options);
     tokio::pin!(running);
     if let Ok(ended) = tokio::time::timeout(Duration::from_secs(seconds), &mut running).await {

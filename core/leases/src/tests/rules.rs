@@ -52,7 +52,7 @@ fn decided(leases: &str, leases_max: usize, steal_max: usize) -> String {
 #[test]
 fn decisions() {
     const ALL: usize = usize::MAX;
-    let situations: [(&str, &str, usize, usize); 27] = [
+    let situations: [(&str, &str, usize, usize); 29] = [
         ("alone", "a: -/0 5; b: -/0 5; c: -/0 5", ALL, 2),
         ("alone, with a limit", "a: -/0 5; b: -/0 5; c: -/0 5", 2, 2),
         ("what is held is not taken again", "*a: me/1 5; b: -/0 5", ALL, 2),
@@ -83,8 +83,10 @@ fn decisions() {
         ("finished", "a: bob/1 SHARD_END | 99; b: -/1 SHARD_END", ALL, 2),
         ("parents first", "a: bob/1 5; b <- a: -/0 TRIM_HORIZON; c <- b: -/0 TRIM_HORIZON", ALL, 2),
         ("after its parents", "a: bob/1 SHARD_END; c <- a b: -/0 TRIM_HORIZON; d <- gone: -/0 TRIM_HORIZON", ALL, 2),
-        ("free, but others have fewer", "a: bob/1 5; *b: me/1 5; *c: me/1 5; d: -/0 5 | 19.9", ALL, 2),
-        ("free for long: others have no room", "a: bob/1 5; *b: me/1 5; *c: me/1 5; d: -/0 5 | 20", ALL, 2),
+        ("free, but others have fewer", "a: bob/1 5; *b: me/1 5; *c: me/1 5; d: -/0 5 | 9.9", ALL, 2),
+        ("free for long: others have no room", "a: bob/1 5; *b: me/1 5; *c: me/1 5; d: -/0 5 | 10", ALL, 2),
+        ("free, but who died has asked for one", "a: bob>eve/1 5; *b: me/1 5; c: eve/1 5 | 19.9", ALL, 2),
+        ("free for long, and who died has asked for one", "a: bob>eve/1 5; *b: me/1 5; c: eve/1 5 | 20", ALL, 2),
     ];
     let mut told = String::new();
     for (what, leases, leases_max, steal_max) in situations {
@@ -118,6 +120,8 @@ fn decisions() {
         after its parents: take c, take d
         free, but others have fewer: -
         free for long: others have no room: take d
+        free, but who died has asked for one: -
+        free for long, and who died has asked for one: take c
     "#]]
     .assert_eq(&told);
 }

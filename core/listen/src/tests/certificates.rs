@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use expect_test::expect;
+use forebay_testkit::CertifiedKey;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -12,11 +13,10 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::certificate::Certificate;
 
-/// Self-signed, of the name `localhost`, valid until 2126.
-const ONE: [&str; 2] = [include_str!("one.cert.pem"), include_str!("one.key.pem")];
-const TWO: [&str; 2] = [include_str!("two.cert.pem"), include_str!("two.key.pem")];
+const ONE: CertifiedKey = CertifiedKey::FIRST;
+const TWO: CertifiedKey = CertifiedKey::RENEWED;
 
-fn write(directory: &Path, [certificate, key]: [&str; 2]) -> Tls {
+fn write(directory: &Path, CertifiedKey { certificate, key }: CertifiedKey) -> Tls {
     let files = Tls {
         certificate: directory.join("cert.pem"),
         key: directory.join("key.pem"),
@@ -30,8 +30,8 @@ fn write(directory: &Path, [certificate, key]: [&str; 2]) -> Tls {
 /// Connects, and trusts both certificates.
 async fn connect(address: SocketAddr, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    for [certificate, _] in [ONE, TWO] {
-        roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    for it in [ONE, TWO] {
+        roots.add(CertificateDer::from_pem_slice(it.certificate.as_bytes()).unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -46,7 +46,7 @@ async fn shown(served: &Served, protocol: &str) -> String {
     let stream = connect(served.address(), protocol).await.unwrap();
     let (_, session) = stream.get_ref();
     let shown = &session.peer_certificates().unwrap()[0];
-    let is = |[certificate, _]: [&str; 2]| *shown == CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let is = |it: CertifiedKey| *shown == CertificateDer::from_pem_slice(it.certificate.as_bytes()).unwrap();
     let agreed = String::from_utf8_lossy(session.alpn_protocol().unwrap_or(b"none")).into_owned();
     format!(
         "{}, {agreed}",
@@ -70,7 +70,7 @@ async fn renewed() {
     assert_eq!(shown(&served, "h2").await, "one, h2");
     assert_eq!(shown(&served, "http/1.1").await, "one, http/1.1");
     let mut before = connect(served.address(), "http/1.1").await.unwrap();
-    write(directory.path(), [TWO[0], ""]);
+    write(directory.path(), CertifiedKey { key: "", ..TWO });
     // So often the files were looked at meanwhile that this was seen.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(shown(&served, "h2").await, "one, h2");
@@ -111,8 +111,14 @@ async fn failed_handshakes() {
 fn bad_files() {
     let directory = tempfile::tempdir().unwrap();
     let mut text = String::new();
-    for pair in [ONE, ["", ONE[1]], [ONE[0], ""], [ONE[0], TWO[1]], [ONE[1], ONE[0]]] {
-        let opened = Certificate::open(&write(directory.path(), pair));
+    for (certificate, key) in [
+        (ONE.certificate, ONE.key),
+        ("", ONE.key),
+        (ONE.certificate, ""),
+        (ONE.certificate, TWO.key),
+        (ONE.key, ONE.certificate),
+    ] {
+        let opened = Certificate::open(&write(directory.path(), CertifiedKey { certificate, key }));
         text += &opened.map_or_else(|error| format!("{error}\n"), |_| "good\n".to_owned());
     }
     let files = write(directory.path(), ONE);

@@ -52,18 +52,41 @@ async fn slow_heads() {
     served.counted("accepted=1 head_timeout=2").await;
 }
 
-/// Scenario: things that are no HTTP, or too long a head.
+/// Scenario: things that are no HTTP, or too long a head, or one of more than a hundred lines.
 /// Guarantees: the connection is closed, and they are counted.
 #[tokio::test]
 async fn no_http() {
     let served = serve(BOUNDS).await;
     let long = format!("GET / HTTP/1.1\r\nHost: b\r\nA: {}\r\n\r\n", "b".repeat(40 << 10));
-    let lines = format!("GET / HTTP/1.1\r\nHost: b\r\n{}\r\n", "A: b\r\n".repeat(70));
+    let lines = format!("GET / HTTP/1.1\r\nHost: b\r\n{}\r\n", "A: b\r\n".repeat(100));
     for bytes in ["\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", &long, &lines] {
         let mut stream = served.connect().await;
         let _ = stream.write_all(bytes.as_bytes()).await;
         rest(&mut stream).await;
     }
+    served.counted("accepted=0 http=3").await;
+}
+
+/// Scenario: HTTP/2: a connection that ends after its settings; then one with a frame that has a wrong length, one with a
+/// head on the stream of the connection itself, one whose preface is cut.
+/// Guarantees: those with what may not come are counted as what is no HTTP is, and no other.
+#[tokio::test]
+async fn no_http_2() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let served = serve(BOUNDS).await;
+    let send = async |bytes: &[&[u8]]| {
+        let mut stream = served.connect().await;
+        stream.write_all(&bytes.concat()).await.unwrap();
+        let _ = stream.shutdown().await;
+        rest(&mut stream).await;
+    };
+    send(&[PREFACE, SETTINGS]).await;
+    send(&[PREFACE, &[0, 0, 5, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5]]).await;
+    served.counted("accepted=0 http=1").await;
+    send(&[PREFACE, SETTINGS, &[0, 0, 1, 1, 4, 0, 0, 0, 0, 0x82]]).await;
+    served.counted("accepted=0 http=2").await;
+    send(&[&PREFACE[..18], b"XY\r\n\r\n"]).await;
     served.counted("accepted=0 http=3").await;
 }
 

@@ -1,11 +1,9 @@
 //! Bytes that are not what they were.
 
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
 
 use crate::format::{FRAME_BYTES, HEADER_BYTES, file_name};
 use crate::segments::found;
-use crate::simulated::Random;
 use crate::{OpenError, inspect, repair};
 
 use super::*;
@@ -468,79 +466,4 @@ fn one_at_a_time() {
     assert!(matches!(repair(&*disk), Err(OpenError::Busy { .. })));
     drop(first);
     Log::open(disk, options(1 << 20, 1000)).unwrap();
-}
-
-/// What to do to the bytes of a file.
-#[derive(Clone, Debug)]
-enum Spoil {
-    Flip(prop::sample::Index, u8),
-    Cut(prop::sample::Index),
-    Zero(prop::sample::Index, usize),
-    Insert(prop::sample::Index, Vec<u8>),
-}
-
-fn spoils() -> impl Strategy<Value = Vec<(u64, Spoil)>> {
-    let index = any::<prop::sample::Index>;
-    let spoil = prop_oneof![
-        (index(), 1..=255u8).prop_map(|(at, by)| Spoil::Flip(at, by)),
-        index().prop_map(Spoil::Cut),
-        (index(), 1..300usize).prop_map(|(at, count)| Spoil::Zero(at, count)),
-        (index(), prop::collection::vec(any::<u8>(), 0..100)).prop_map(|(at, bytes)| Spoil::Insert(at, bytes)),
-    ];
-    prop::collection::vec((1..=3u64, spoil), 1..6)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    /// Scenario: three segments, whose bytes are flipped, cut, zeroed and shifted anywhere.
-    /// Guarantees: nothing panics; what is read was appended, under its number; and every frame that no change touched
-    /// is read, or the spool says that it cannot be read.
-    #[test]
-    fn any_bytes(spoils in spoils(), seed in any::<u64>()) {
-        let (simulated, disk) = disk(seed);
-        let mut random = Random(seed);
-        let mut log = Log::open(disk.clone(), options(1 << 20, 400)).unwrap();
-        let mut appended = Vec::new();
-        for nth in 0..24 {
-            let payload = Bytes::from(format!("{nth}:{}", "y".repeat(random.below(60) as usize)));
-            append(&mut log, std::slice::from_ref(&payload));
-            appended.push(payload);
-        }
-        drop(log);
-        for (number, spoil) in &spoils {
-            simulated.spoil(&file_name(*number), |it| {
-                let at = |index: &prop::sample::Index, it: &Vec<u8>| if it.is_empty() { 0 } else { index.index(it.len()) };
-                match spoil {
-                    Spoil::Flip(index, by) => {
-                        let at = at(index, it);
-                        if let Some(byte) = it.get_mut(at) { *byte ^= by }
-                    }
-                    Spoil::Cut(index) => it.truncate(at(index, it)),
-                    Spoil::Zero(index, count) => {
-                        let at = at(index, it);
-                        it.iter_mut().skip(at).take(*count).for_each(|it| *it = 0);
-                    }
-                    Spoil::Insert(index, bytes) => {
-                        let at = at(index, it);
-                        it.splice(at..at, bytes.iter().copied());
-                    }
-                }
-            });
-        }
-        let _ = inspect(&*disk);
-        let Ok(log) = Log::open(disk.clone(), options(1 << 20, 400)) else { return Ok(()) };
-        let mut reader = Reader::new(disk, log.spool(), log.segments.clone(), Some(0));
-        let mut due = 1;
-        for entry in rest(&mut reader) {
-            match &entry {
-                Entry::Frame { sequence, payload } => {
-                    prop_assert!(*sequence >= due);
-                    prop_assert_eq!(payload, &appended[*sequence as usize - 1]);
-                }
-                Entry::Lost { first, last } => prop_assert!(due <= *first && first <= last),
-            }
-            due = entry.last() + 1;
-        }
-    }
 }

@@ -1,4 +1,6 @@
 //! Lives and deaths of a spool, by seeds.
+//!
+//! `FOREBAY_SIM_SEEDS=100000 cargo test -p forebay-spool simulation` lives as many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +9,7 @@ use crate::simulated::Random;
 
 use super::*;
 
-/// Each is some lives of a spool. `FOREBAY_SPOOL_SEEDS` asks for more.
+/// Each is some lives of a spool.
 const SEEDS: u64 = 3000;
 
 /// What must hold of a spool.
@@ -116,7 +118,7 @@ fn live(disk: &SimulatedDisk, model: &mut Model, random: &mut Random, seed: u64)
     if random.one_in(3) {
         // A kill between writing and syncing.
         let group = model.group(random);
-        log.write(&group);
+        log.write(group.clone());
     }
 }
 
@@ -130,7 +132,7 @@ fn power_fails(disk: &SimulatedDisk) -> bool {
 /// was not appended never is.
 #[test]
 fn nothing_that_was_answered_is_lost() {
-    let seeds = std::env::var("FOREBAY_SPOOL_SEEDS").map_or(SEEDS, |it| it.parse().unwrap());
+    let seeds = std::env::var("FOREBAY_SIM_SEEDS").map_or(SEEDS, |it| it.parse().unwrap());
     let mut answered = 0;
     for seed in 0..seeds {
         let mut random = Random(seed ^ 0x5eed);
@@ -155,6 +157,7 @@ fn nothing_that_was_answered_is_lost() {
         model.check(&mut reader, seed);
         answered += model.kept.len();
     }
+    println!("{seeds} spools: {answered} frames were answered; 0 lost, 0 twice, 0 never appended");
     assert!(answered as u64 > seeds, "only {answered} frames were answered: does the simulation still do something?");
 }
 
@@ -183,6 +186,32 @@ fn a_disk_that_lies_makes_nothing_up() {
     }
 }
 
+/// Scenario: a spool is made on a disk that has no room for its first segment; it is opened once more like that; then there
+/// is room.
+/// Guarantees: it opens, says that it is full and leaves nothing behind; it takes what comes as soon as there is room, and
+/// has it after a power cut.
+#[test]
+fn a_new_spool_on_a_full_disk() {
+    let (simulated, disk) = disk(1);
+    simulated.set_bytes_max(Some(10));
+    for _ in 0..2 {
+        let mut log = Log::open(disk.clone(), options(20_000, 1000)).unwrap();
+        let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
+        assert_eq!(append(&mut log, &["none".into()]), (vec![], Some(AppendError::Full)));
+        log.release(7, true).unwrap();
+        assert_eq!((reader.read().unwrap(), log.bytes(), disk.names().unwrap()), (None, 0, vec![]));
+    }
+    let mut log = Log::open(disk.clone(), options(20_000, 1000)).unwrap();
+    let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
+    simulated.set_bytes_max(None);
+    assert_eq!(append(&mut log, &["one".into(), "two".into()]), (vec![1, 2], None));
+    let read = shown(&rest(&mut reader));
+    drop(log);
+    simulated.restart();
+    let mut reader = Reader::open(disk, None).unwrap().unwrap();
+    assert_eq!((shown(&rest(&mut reader)).as_str(), read.as_str()), ("1 one\n2 two\n", "1 one\n2 two\n"));
+}
+
 /// Scenario: what was accepted in memory could not be synced for a while, and then could.
 /// Guarantees: it is written once more to another segment, and nothing of it is lost or doubled.
 #[test]
@@ -190,15 +219,15 @@ fn what_was_accepted_is_written_again() {
     let (simulated, disk) = disk(1);
     let options = Options { durability: Durability::Memory, ..options(20_000, 1000) };
     let mut log = Log::open(disk.clone(), options).unwrap();
-    assert_eq!(log.write(&[Bytes::from("one"), Bytes::from("two")]).0, 2);
+    assert_eq!(log.write(vec![Bytes::from("one"), Bytes::from("two")]).0, 2);
     // The sync of the segment, and that of the one that takes its place.
     simulated.fail_syncs(2);
     log.sync().unwrap_err();
     simulated.fail_syncs(1);
-    assert_eq!(log.write(&[Bytes::from("three")]).0, 0, "there is no segment to write to");
+    assert_eq!(log.write(vec![Bytes::from("three")]).0, 0, "there is no segment to write to");
     let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
     assert_eq!(reader.read().unwrap(), None, "nobody may see what is not durable");
-    assert_eq!(log.write(&[Bytes::from("three")]).0, 1);
+    assert_eq!(log.write(vec![Bytes::from("three")]).0, 1);
     log.sync().unwrap();
     drop(log);
     simulated.restart();

@@ -5,31 +5,31 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::producer::TOO_MUCH;
-use super::{TABLE, is_poison};
-use crate::oracle::{Oracle, Verdict};
+use super::poison::{self, Poison};
+use super::{TABLE, letter};
+use crate::oracle::{Judge, Oracle, Verdict};
 use crate::services::{ClickHouse, python};
 
 /// A reader of Parquet that shares no code with ours.
 const DUCKDB: &str = "duckdb==2.0.0";
 
-/// Judges the table.
+/// Judges the table: it is to have every row that is not wrong.
 pub fn judge_clickhouse(clickhouse: &ClickHouse, oracle: &Oracle) -> Verdict {
-    let mut judge = oracle.judge(|id| !is_poison(id));
+    let mut judge = oracle.judge(|id| Poison::of(id).is_none());
     let columns = "id, toUnixTimestamp64Milli(moment), host, path, status, bytes, seal";
     clickhouse.each_line(&format!("SELECT {columns} FROM {TABLE} FORMAT TSVRaw"), |line| judge.saw(line));
     judge.verdict()
 }
 
-/// Judges the Parquet files under a directory.
+/// Judges the Parquet files under a directory: they are to have also what only the table does not take.
 pub fn judge_parquet(directory: &Path, oracle: &Oracle) -> Verdict {
-    let mut judge = oracle.judge(|id| !is_poison(id));
+    let mut judge = oracle.judge(|id| Poison::of(id).is_none_or(Poison::is_of_table));
     let columns = "id, epoch_ms(moment), host, path, status, bytes, seal";
     let said = format!(
         "COPY (SELECT {columns} FROM {}) TO '/dev/stdout' (FORMAT csv, DELIMITER '\\t', HEADER false, QUOTE '')",
         files(directory)
     );
-    duckdb(&said, |line| judge.saw(line));
+    duckdb(&said, |line| saw(&mut judge, oracle, line.as_bytes()));
     judge.verdict()
 }
 
@@ -45,18 +45,36 @@ pub fn parquet_rows(directory: &Path) -> u64 {
     rows
 }
 
-/// Judges the dead letters under a directory: every poison row, with its reason, and nothing else.
+/// Judges the dead letters under a directory: every row that is wrong, once, as it was put, with the reason, the component
+/// that refused it and its place in the stream; and nothing else.
 pub fn judge_letters(directory: &Path, oracle: &Oracle) -> Verdict {
-    let mut judge = oracle.judge(is_poison);
+    let mut judge = oracle.judge(|id| Poison::of(id).is_some());
     for file in all_files(directory).into_iter().filter(|it| it.extension().is_some_and(|it| it == "jsonl")) {
         for line in fs::read_to_string(file).expect("a file can be read").lines() {
             let letter: serde_json::Value = serde_json::from_str(line).expect("a letter is JSON");
-            assert_eq!(letter["reason"], "does not match the pattern", "{letter}");
-            let payload = letter["payload"].as_str().unwrap_or_default();
-            judge.saw(payload.strip_suffix(TOO_MUCH).unwrap_or_default());
+            let row = letter::row(&letter);
+            if let Some(poison) = id_of(&row).and_then(Poison::of) {
+                letter::check(&letter, poison);
+            }
+            saw(&mut judge, oracle, &row);
         }
     }
     judge.verdict()
+}
+
+/// Shows a judge a row, which may be there as it was put: wrong.
+fn saw(judge: &mut Judge<'_>, oracle: &Oracle, row: &[u8]) {
+    match id_of(row).filter(|it| Poison::of(*it).is_some()) {
+        Some(id) if poison::row(oracle, id) == row => judge.saw(&oracle.line(id)),
+        // A row that was wrong and is not as it was put: corrupted, whatever it is now.
+        Some(id) => judge.saw(&format!("{id}\t{}", String::from_utf8_lossy(row))),
+        None => judge.saw(&String::from_utf8_lossy(row)),
+    }
+}
+
+fn id_of(row: &[u8]) -> Option<u64> {
+    let id = row.split(|it| *it == b'\t').next()?;
+    std::str::from_utf8(id).ok()?.parse().ok()
 }
 
 fn files(directory: &Path) -> String {

@@ -8,13 +8,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{
-    Pipeline, Place, Producer, STREAM, is_poison, judge_clickhouse, judge_letters, judge_parquet, parquet_rows, settle,
-    table_rows,
+    Due, Pipeline, Place, Producer, STREAM, create_table, judge_clickhouse, judge_letters, judge_parquet, parquet_rows,
+    settle, table_rows,
 };
 use crate::oracle::{Oracle, Random, Verdict};
 use crate::services::{ClickHouse, KinesisServer};
 
 const SHARDS: u32 = 4;
+
+/// How many INSERTs the table remembers.
+const REMEMBERED: u32 = 1_000;
 
 /// How often shards are split or merged.
 const RESHARDS: u32 = 6;
@@ -95,6 +98,7 @@ pub fn killed(settings: &Settings<'_>) -> Killed {
     let kinesis = Arc::new(KinesisServer::start());
     kinesis.create_stream(STREAM, SHARDS);
     let clickhouse = ClickHouse::start();
+    create_table(&clickhouse, REMEMBERED);
     let place = Place::new(program, &Pipeline::local(&kinesis, &clickhouse));
     let mut random = Random::new(*seed);
     let mean = (runs.start + runs.end).as_secs_f64() / 2.0;
@@ -125,14 +129,14 @@ pub fn killed(settings: &Settings<'_>) -> Killed {
     let last = Instant::now();
     let mut process = place.start();
     let oracle = producer.finish();
-    let due = (0..oracle.claimed()).filter(|it| !is_poison(*it)).count() as u64;
+    let due = Due::of(&oracle);
     let (lake, refused) = (place.home().join("lake"), place.home().join("refused"));
-    settle(due, || {
+    settle(due.table, || {
         process.runs();
         table_rows(&clickhouse)
     });
-    settle(due, || parquet_rows(&lake));
-    settle(oracle.claimed() - due, || judge_letters(&refused, &oracle).rows);
+    settle(due.lake, || parquet_rows(&lake));
+    settle(due.letters, || judge_letters(&refused, &oracle).rows);
     let caught_up = last.elapsed();
     tell("everything is visible, as far as it comes; it is judged");
     process.stop();

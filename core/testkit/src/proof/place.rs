@@ -16,6 +16,8 @@ const STOP: Duration = Duration::from_secs(60);
 pub struct Place {
     program: PathBuf,
     home: TempDir,
+    /// Variables that its processes have.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Place {
@@ -23,7 +25,14 @@ impl Place {
     pub fn new(program: &Path, pipeline: &Pipeline) -> Self {
         let home = TempDir::new().expect("a temporary directory can be made");
         fs::write(home.path().join("pipeline.toml"), pipeline.to_string()).expect("a file can be written");
-        Self { program: program.to_owned(), home }
+        Self { program: program.to_owned(), home, variables: Vec::new() }
+    }
+
+    /// Gives its processes a variable: what differs between those that share a stream cannot stand in the file.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: String) -> Self {
+        self.variables.push((name, value));
+        self
     }
 
     /// The directory.
@@ -43,6 +52,7 @@ impl Place {
         let mut command = Command::new(&self.program);
         command.args(["run", "--quiet"]).current_dir(self.home());
         command.env("HOSTNAME", self.host()).env_remove("FOREBAY_ENV").env_remove("FOREBAY_LOG").env_remove("RUST_LOG");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.expect("a file can be opened"));
         let child = command.spawn().unwrap_or_else(|error| panic!("{} cannot be run: {error}", self.program.display()));
         Process { child, said: self.home().join("said") }

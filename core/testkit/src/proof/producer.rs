@@ -6,12 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use super::STREAM;
+use super::{STREAM, poison};
 use crate::oracle::{Oracle, Random};
 use crate::services::{KinesisServer, aggregate};
-
-/// Of so many rows one is poison.
-const POISON: u64 = 1_000;
 
 /// Rows of an aggregated record at most, and partition keys.
 const ROWS_MAX: u64 = 60;
@@ -20,16 +17,8 @@ const KEYS: u64 = 400;
 /// How often it puts something.
 const TICK: Duration = Duration::from_millis(5);
 
-/// What a poison row has at its end: a column too many.
-pub(super) const TOO_MUCH: &str = "\tone column too many";
-
-/// Whether the row of this id is one that the transform must refuse.
-pub fn is_poison(id: u64) -> bool {
-    id % POISON == POISON - 1
-}
-
 /// Puts rows into [`STREAM`] at a steady rate, on a thread of its own: plain records, and aggregated ones of many rows,
-/// under many partition keys.
+/// under many partition keys; some rows are wrong, as [`Poison::of`](super::Poison::of) says.
 pub struct Producer {
     oracle: Arc<Mutex<Oracle>>,
     put: Arc<AtomicU64>,
@@ -101,12 +90,11 @@ pub struct Put {
 /// Puts the next rows as one record, aggregated if there are several. They are not acknowledged yet.
 pub fn put(kinesis: &KinesisServer, oracle: &mut Oracle, key: &str, rows: u64) -> Put {
     let ids = oracle.claim(rows);
-    let line = |id| oracle.line(id) + if is_poison(id) { TOO_MUCH } else { "" };
-    let lines: Vec<String> = ids.clone().map(line).collect();
-    let data = match &lines[..] {
-        [one] => one.clone().into_bytes(),
+    let rows: Vec<Vec<u8>> = ids.clone().map(|id| poison::row(oracle, id)).collect();
+    let data = match &rows[..] {
+        [one] => one.clone(),
         // The keys within are those of the record: others could belong to other shards, and be filtered there.
-        many => aggregate(&many.iter().map(|it| (key, None, it.as_bytes())).collect::<Vec<_>>()),
+        many => aggregate(&many.iter().map(|it| (key, None, &it[..])).collect::<Vec<_>>()),
     };
     let (shard, sequence) = kinesis.put(STREAM, key, data);
     Put { shard, sequence, ids }

@@ -22,6 +22,11 @@ const LIBRARY_SHA256: &str = "36ad4e999882821ef13cf2d0f52c93f48e6ee1b4498b35a201
 /// Runs `clickhouse-local`, all of which is in the library, and lets it listen. It serves as long as its last query
 /// reads a pipe: `SIGTERM` closes that, and it ends in order. The end of standard input ends it at once: even a killed
 /// test leaves none behind.
+///
+/// A replica writes into Keeper from where others fetch what they lack, and only the server's own program, which the
+/// library does not have, learns that address from its configuration: without it a replicated table stays read-only. For
+/// `replicas` the two jumps to that error are taken out of the library's code in memory, so that the address is empty.
+/// Where they are follows from [`LIBRARY_SHA256`].
 const WRAPPER: &str = "\
 import ctypes, os, signal, sys, threading
 
@@ -29,8 +34,18 @@ class Result(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ('buffer', 'length', 'vector', 'elapsed', 'rows', 'bytes')]
     _fields_.append(('error', ctypes.c_char_p))
 
-library, config = sys.argv[1:]
+library, config, kind = sys.argv[1:]
 run = ctypes.CDLL(library, mode=os.RTLD_LAZY | os.RTLD_LOCAL).query_stable_v2
+RUN_AT, JUMPS = 0xf20ef00, {0x1417c9e6: b'\\x74\\x54', 0x1417c9f3: b'\\x74\\x47'}
+if kind == 'replicas':
+    begins = ctypes.cast(run, ctypes.c_void_p).value - RUN_AT
+    for at, jump in JUMPS.items():
+        page = (begins + at) // 4096 * 4096
+        writeable, as_before = 7, 5
+        assert ctypes.string_at(begins + at, 2) == jump
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), 4096, writeable) == 0
+        ctypes.memmove(begins + at, b'\\x90\\x90', 2)
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), 4096, as_before) == 0
 run.restype = ctypes.POINTER(Result)
 run.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
 until_closed, open_end = os.pipe()
@@ -67,7 +82,8 @@ const START: Duration = Duration::from_secs(120);
 /// Everything is its own, nothing is imitated: `clickhouse-local` of this generation can listen, and the library of
 /// the npm package `@chdb/lib-linux-x64-gnu` holds all of it. What it lacks: a queue for asynchronous inserts (they are
 /// carried out at once), TLS, users made by SQL, and a port for other servers. Keeper is one in its memory: a replicated
-/// table can be made, but stays read-only, since a replica must tell the others a port.
+/// table can be made, but stays read-only, since a replica must tell the others a port; but see
+/// [`ClickHouse::with_replicas`].
 ///
 /// Requests of the user `default` need no password. The others need [`ClickHouse::PASSWORD`]: [`ClickHouse::USER`],
 /// [`ClickHouse::READER`], which may change neither data nor settings, [`ClickHouse::RATIONED`], which has one INSERT an
@@ -78,6 +94,7 @@ const START: Duration = Duration::from_secs(120);
 pub struct ClickHouse {
     home: TempDir,
     port: u16,
+    with_replicas: bool,
     process: Option<Child>,
 }
 
@@ -111,8 +128,24 @@ impl ClickHouse {
     ///
     /// If this is not Linux on x86-64 with glibc, or there is no `python3`, or the library cannot be had.
     pub fn start() -> Self {
+        Self::start_as(false)
+    }
+
+    /// Starts a server with nothing in it, whose replicated tables can be written to.
+    ///
+    /// Two tables with the same path in Keeper are as two servers with the same table, save that nothing can be fetched: its
+    /// program would end over that, so that each of them wants a `SYSTEM STOP REPLICATION QUEUES` before its first rows come.
+    ///
+    /// # Panics
+    ///
+    /// As [`ClickHouse::start`].
+    pub fn with_replicas() -> Self {
+        Self::start_as(true)
+    }
+
+    fn start_as(with_replicas: bool) -> Self {
         let home = TempDir::new().expect("a temporary directory can be made");
-        let mut server = Self { home, port: 0, process: None };
+        let mut server = Self { home, port: 0, with_replicas, process: None };
         let metadata = server.home.path().join("data/metadata");
         fs::create_dir_all(&metadata).expect("a directory can be made");
         fs::write(metadata.join("system.sql"), SYSTEM_DATABASE).expect("a file can be written");
@@ -241,7 +274,8 @@ impl ClickHouse {
         let log = File::options().create(true).append(true).open(self.home.path().join("log"));
         let log = log.expect("a log can be made");
         let mut command = Command::new("python3");
-        command.args(["-u", "-c", WRAPPER]).arg(library).arg(self.config()).current_dir(self.home.path());
+        let kind = if self.with_replicas { "replicas" } else { "alone" };
+        command.args(["-u", "-c", WRAPPER]).arg(library).arg(self.config()).arg(kind).current_dir(self.home.path());
         command.stdin(Stdio::piped()).stdout(log.try_clone().expect("a file can be opened twice")).stderr(log);
         let process = command.spawn().unwrap_or_else(|error| panic!("`python3` cannot be run: {error}"));
         self.process = Some(process);

@@ -19,7 +19,8 @@ pub enum Fault {
     TruncateBody(usize),
     /// It is passed on after a while.
     Delay(Duration),
-    /// It is not passed on and never answered; the connection stays open.
+    /// It is neither passed on nor answered, and the connection stays open, until there are other rules: then it is passed
+    /// on if its sender still waits, as what TCP sends again arrives when a network is well again.
     Blackhole,
 }
 

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 proxy that breaks what a list of rules says.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::fault::{Book, Fault, Rule, Seen};
@@ -31,6 +32,8 @@ use super::thread::Server;
 pub struct FaultProxy {
     server: Server,
     book: Arc<Mutex<Book>>,
+    /// Says that there are other rules.
+    others: watch::Sender<()>,
 }
 
 impl FaultProxy {
@@ -42,11 +45,13 @@ impl FaultProxy {
         let authority = uri.authority().expect("a URL with a scheme names a host").as_str().to_owned();
         let book = Arc::new(Mutex::new(Book::default()));
         lock(&book).set_rules(rules);
-        let shared = book.clone();
+        let others = watch::Sender::new(());
+        let shared = (book.clone(), others.clone());
         let server = Server::start("fault proxy", 0, move |stream| {
-            serve(stream, Arc::new(Passage::new(authority.clone(), shared.clone())))
+            let (book, others) = shared.clone();
+            serve(stream, Arc::new(Passage::new(authority.clone(), book, others)))
         });
-        Self { server, book }
+        Self { server, book, others }
     }
 
     /// The URL for the clients: `http://127.0.0.1:port`.
@@ -54,9 +59,11 @@ impl FaultProxy {
         format!("http://{}", self.server.address())
     }
 
-    /// Other rules from now on; they begin to count at 0. Requests that are under way are not affected.
+    /// Other rules from now on; they begin to count at 0. Requests that are under way are not affected, but those in a
+    /// [`Fault::Blackhole`], which are passed on.
     pub fn set_rules(&self, rules: Vec<Rule>) {
         lock(&self.book).set_rules(rules);
+        self.others.send_replace(());
     }
 
     /// All requests that came so far, in order, with what happened to each.
@@ -80,6 +87,7 @@ type AnyBody = BoxBody<Bytes, io::Error>;
 struct Passage {
     upstream: String,
     book: Arc<Mutex<Book>>,
+    others: watch::Sender<()>,
     sender: tokio::sync::Mutex<Option<SendRequest<AnyBody>>>,
     /// Whether the client's connection is to end with a reset.
     reset: AtomicBool,
@@ -102,12 +110,13 @@ async fn serve(stream: TcpStream, passage: Arc<Passage>) {
 }
 
 impl Passage {
-    fn new(upstream: String, book: Arc<Mutex<Book>>) -> Self {
-        Self { upstream, book, sender: tokio::sync::Mutex::new(None), reset: AtomicBool::new(false) }
+    fn new(upstream: String, book: Arc<Mutex<Book>>, others: watch::Sender<()>) -> Self {
+        Self { upstream, book, others, sender: tokio::sync::Mutex::new(None), reset: AtomicBool::new(false) }
     }
 
     /// An error closes the client's connection without an answer.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnyBody>, io::Error> {
+        let mut other_rules = self.others.subscribe();
         let fault = lock(&self.book).decide(&request);
         let request = request.map(|body| body.map_err(io::Error::other).boxed());
         match fault {
@@ -138,7 +147,11 @@ impl Passage {
                 tokio::time::sleep(time).await;
                 self.pass(request).await
             }
-            Some(Fault::Blackhole) => pending().await,
+            Some(Fault::Blackhole) => {
+                // The sender is in this passage: it cannot be gone.
+                let _ = other_rules.changed().await;
+                self.pass(request).await
+            }
         }
     }
 

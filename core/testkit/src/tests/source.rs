@@ -104,10 +104,10 @@ impl SourceConfig for Broken {
     }
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        let replay = matches!(resume, Resume::Replay(_));
+        let replay = matches!(resume, Resume::Exactly(_));
         let resumed = matches!(&resume, Resume::After(after) if !after.is_empty());
         let resume = match resume {
-            Resume::Replay(spans) => Resume::Replay(self.misread(spans)),
+            Resume::Exactly(spans) => Resume::Exactly(self.misread(spans)),
             Resume::After(after) => {
                 Resume::After(after.into_iter().map(|(partition, it)| (partition, self.misplace(it))).collect())
             }

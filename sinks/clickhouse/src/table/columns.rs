@@ -4,7 +4,7 @@ use arrow_schema::SchemaRef;
 use forebay_api::nearest;
 
 use crate::block::{Layout, Placed};
-use crate::cast::Column;
+use crate::cast::Conversion;
 use crate::types::Type;
 use crate::{ClickHouse, ddl, sql};
 
@@ -54,13 +54,13 @@ pub(crate) fn layout(
             continue;
         }
         let of = Type::parse(&column.type_text).unwrap_or_else(|| Type::Other(column.type_text.clone()));
-        match Column::new(field.data_type(), &of) {
+        match Conversion::new(field.data_type(), &of) {
             None => misfits.push(format!("`{}`, which holds {}, into {of}", field.name(), field.data_type())),
             Some(made) => placed.push(Placed {
                 source,
                 name: column.name.clone(),
                 of,
-                column: made,
+                conversion: made,
                 has_default: column.default_kind == "DEFAULT",
             }),
         }

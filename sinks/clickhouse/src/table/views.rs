@@ -18,10 +18,10 @@ impl Look<'_> {
                SELECT name, extract(create_table_query, '^CREATE MATERIALIZED VIEW \\\\S+ TO (\\\\S+)') AS made, \
                if(made = '', concat(database, '..inner_id.', toString(uuid)), replaceAll(made, '`', '')) AS fed \
                FROM system.tables WHERE engine = 'MaterializedView' AND (database, name) IN (\
-                 SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) FROM system.tables WHERE {here}\
+                 SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) FROM system.tables WHERE {filter}\
                )) AS view ON concat(target.database, '.', target.name) = view.fed \
              WHERE engine LIKE '%MergeTree' AND engine NOT LIKE 'Replicated%' AND engine NOT LIKE 'Shared%'",
-            here = self.here("name"),
+            filter = self.system_filter("name"),
         );
         let targets = self.ask(&statement).await?;
         if targets.is_empty() {

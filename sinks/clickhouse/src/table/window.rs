@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Copies, Engine, Look, Memory, Missing, WINDOW_GOOD, WINDOW_MIN, unfit};
+use super::{Engine, Look, Memory, Missing, Replication, WINDOW_GOOD, WINDOW_MIN, unfit};
 use crate::block::Layout;
 use crate::failure::{Failure, Kind};
 use crate::sql;
 
 impl Look<'_> {
     /// Checks that the table deduplicates, and says for how long it does and what other servers know.
-    pub(super) async fn window(&self, engine: &Engine) -> Result<(Memory, Copies), Missing> {
-        let (copies, base) = match (engine.name.strip_prefix("Replicated"), engine.name.strip_prefix("Shared")) {
-            (Some(base), _) => (Copies::Fetched, base),
-            (_, Some(base)) => (Copies::Shared, base),
-            _ => (Copies::None, engine.name.as_str()),
+    pub(super) async fn window(&self, engine: &Engine) -> Result<(Memory, Replication), Missing> {
+        let (replication, base) = match (engine.name.strip_prefix("Replicated"), engine.name.strip_prefix("Shared")) {
+            (Some(base), _) => (Replication::Fetched, base),
+            (_, Some(base)) => (Replication::Shared, base),
+            _ => (Replication::None, engine.name.as_str()),
         };
         if !matches!(base, "MergeTree" | "ReplacingMergeTree") {
             let what = match base {
@@ -28,18 +28,18 @@ impl Look<'_> {
             };
             return Err(unfit(format!("table {} has the engine {}, {what}", self.name, engine.name)));
         }
-        if copies == Copies::None && self.servers.count() > 1 {
+        if replication == Replication::None && self.servers.count() > 1 {
             return Err(unfit(format!(
                 "table {} has the engine {}, of which each server has its own, and there are several `endpoints`",
                 self.name, engine.name
             )));
         }
-        let setting = if copies == Copies::None {
+        let setting = if replication == Replication::None {
             "non_replicated_deduplication_window"
         } else {
             "replicated_deduplication_window"
         };
-        let window = self.setting_of_table(engine, copies, setting).await?;
+        let window = self.setting_of_table(engine, replication, setting).await?;
         if window < WINDOW_MIN {
             return Err(unfit(format!(
                 "table {0} remembers {window} blocks, and must remember {WINDOW_MIN} at least: \
@@ -47,23 +47,24 @@ impl Look<'_> {
                 self.name
             )));
         }
-        let time = match copies {
-            Copies::None => Duration::MAX,
+        let time = match replication {
+            Replication::None => Duration::MAX,
             // The server's clock runs from when it has the block, ours from when it was sent.
-            Copies::Fetched | Copies::Shared => {
+            Replication::Fetched | Replication::Shared => {
                 let setting = "replicated_deduplication_window_seconds";
-                Duration::from_secs(self.setting_of_table(engine, copies, setting).await?) / 2
+                Duration::from_secs(self.setting_of_table(engine, replication, setting).await?) / 2
             }
         };
-        Ok((Memory { blocks: window, time }, copies))
+        Ok((Memory { blocks: window, time }, replication))
     }
 
     /// A setting of the table, or what holds for tables that do not say it.
-    async fn setting_of_table(&self, engine: &Engine, copies: Copies, name: &str) -> Result<u64, Missing> {
+    async fn setting_of_table(&self, engine: &Engine, replication: Replication, name: &str) -> Result<u64, Missing> {
         if let Some(value) = setting_of(&engine.full, name) {
             return Ok(value);
         }
-        let table = if copies == Copies::Fetched { "replicated_merge_tree_settings" } else { "merge_tree_settings" };
+        let table =
+            if replication == Replication::Fetched { "replicated_merge_tree_settings" } else { "merge_tree_settings" };
         let default = self.merge_tree_setting(table, name).await.map_err(|failure| {
             let what = format!(
                 "the user needs `SELECT ON system.{table}`, or table {} its own `{name}`, and one that is large enough",
@@ -81,7 +82,12 @@ impl Look<'_> {
     }
 
     /// Checks that the user may do what is needed after a crash only: it would be too late to find out then.
-    pub(super) async fn rights(&self, engine: &Engine, layout: &Layout, copies: Copies) -> Result<(), Missing> {
+    pub(super) async fn rights(
+        &self,
+        engine: &Engine,
+        layout: &Layout,
+        replication: Replication,
+    ) -> Result<(), Missing> {
         let times = layout.placed.iter().filter(|it| it.of.plain().is_time()).map(|it| it.name.as_str());
         let mut looked_at: Vec<String> = times.chain(layout.stamp.as_deref()).map(sql::name).collect();
         looked_at.extend(Some(format!("tuple({})", engine.partition)).filter(|_| !engine.partition.is_empty()));
@@ -94,7 +100,7 @@ impl Look<'_> {
             )
         };
         self.server.ask(&doing, &look, &[]).await.map_err(|it| it.hinted(Kind::Rights, needs("SELECT")))?;
-        if copies == Copies::Fetched {
+        if replication == Replication::Fetched {
             let sync = format!("SYSTEM SYNC REPLICA {} LIGHTWEIGHT", self.name);
             // Not for as long as it may take: only whether it is allowed.
             let synced = self.server.ask(&doing, &sync, &[("receive_timeout", "1")]).await;

@@ -56,6 +56,12 @@ fn request(stream: &mut impl Read) -> std::io::Result<(String, Vec<u8>)> {
     }
 }
 
+/// An answer with this body.
+pub(super) fn answer(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} Some\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
+}
+
 /// Passes a request on to a real server.
 pub(super) fn passed_on(port: u16, head: &str, body: &[u8]) -> Vec<u8> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -78,10 +84,9 @@ impl Parrot {
         let notes = heard.clone();
         let port = front(None, move |head, body| {
             let said = format!("{}\n{}", head.lines().next().unwrap_or_default(), String::from_utf8_lossy(body));
-            let answer = answers.iter().find(|it| said.contains(&it.0)).map_or("", |it| it.1.as_str());
+            let known = answers.iter().find(|it| said.contains(&it.0)).map_or("", |it| it.1.as_str());
             notes.lock().unwrap().push(said);
-            let length = answer.len();
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}").into_bytes()
+            answer(200, known)
         });
         Self { port, heard }
     }

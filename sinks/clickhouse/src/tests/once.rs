@@ -344,7 +344,7 @@ async fn a_view_that_would_take_rows_twice() {
     assert_eq!(place.query("SELECT count(), uniqExact(n) FROM other"), "10\t10");
 }
 
-/// Scenario: a process stands still between the last row of a delivery and its INSERT; meanwhile another one takes the
+/// Scenario: a process stands still between the intent of a delivery and its INSERT; meanwhile another one takes the
 /// delivery over, and the table forgets it.
 /// Guarantees: what goes out late has no effect.
 #[tokio::test]
@@ -361,9 +361,38 @@ async fn a_process_that_stood_still() {
     for n in 1..111 {
         deliver(other.as_ref(), n + 1, &[numbers(n as i64 * 10..n as i64 * 10 + 10)]).await;
     }
-    tokio::time::sleep(crate::part::PROMPT).await;
+    tokio::time::sleep(crate::portion::PROMPT).await;
     assert!(late.commit().await.unwrap().is_empty());
     assert_eq!(place.count(), "1110\t1110");
+}
+
+/// Scenario: rows wait for others to come, longer than a process may stand still unnoticed; then their delivery is intended
+/// and sent.
+/// Guarantees: nobody else can have made it, and the table is not searched for it.
+#[tokio::test]
+async fn a_delivery_that_waited_for_rows() {
+    let place = Place::new();
+    place.table(NUMBERS);
+    let rows = numbers(0..10);
+    let sink = place.open("", &rows).await;
+    let searches = || {
+        place.query("SYSTEM FLUSH LOGS");
+        let of_place = format!("has(databases, '{}') AND query LIKE '%startsWith%'", place.database);
+        place.query(&format!("SELECT count() FROM system.query_log WHERE type = 'QueryStart' AND {of_place}"))
+    };
+    // On a busy machine a try may really stand still.
+    for n in 0..60 {
+        let before = searches();
+        let mut draft = sink.begin(&id(n)).await.unwrap();
+        draft.stage(rows.clone()).await.unwrap();
+        tokio::time::sleep(crate::portion::PROMPT).await;
+        draft.intended(SystemTime::now());
+        commit(&mut draft).await;
+        if searches() == before {
+            return;
+        }
+    }
+    panic!("the table was searched for every delivery");
 }
 
 /// Scenario: views feed tables that remember blocks and tables that do not, their own and others.

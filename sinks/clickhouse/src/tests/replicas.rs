@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use forebay_api::SinkConfig;
 use forebay_testkit::services::{ClickHouse as Server, Fault, FaultProxy, Rule};
 
-use super::front::{front, passed_on};
+use super::front::{answer, front, passed_on};
 use super::once::{again, commit};
 use super::{NUMBERS, Place, deliver, numbers, open, said, staged};
 use crate::ClickHouse;
@@ -54,11 +54,6 @@ fn replica(server: &'static Server, pair: Arc<Pair>, is_first: bool) -> String {
         passed_on(port, head, body)
     });
     format!("http://127.0.0.1:{port}")
-}
-
-fn answer(status: u16, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("HTTP/1.1 {status} Some\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
 }
 
 fn table() -> Place<'static> {

@@ -34,8 +34,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Opens the table's directory: makes it, and removes what crashed processes left in staging.
-    pub(crate) fn open(root: &str) -> Result<Self, DiskError> {
-        let root = PathBuf::from(root);
+    pub(crate) fn open(root: PathBuf) -> Result<Self, DiskError> {
         let staging = root.join(STAGING);
         create_directories(&staging)?;
         let lock = enter(&staging)?;

@@ -63,7 +63,7 @@ fn finds_what_is_wrong() {
     let mut cases = vec![
         ("path = ''".to_owned(), schema()),
         ("path = 'gs://logs/cdn'".to_owned(), schema()),
-        ("path = 's3://Logs/cdn'".to_owned(), schema()),
+        ("path = 's3://my logs/cdn'".to_owned(), schema()),
         ("path = 's3://logs/a//b'".to_owned(), schema()),
         ("path = 's3://logs/.hidden'".to_owned(), schema()),
         ("path = 's3://logs'\naws = { endpoint = 'localhost' }".to_owned(), schema()),
@@ -118,11 +118,11 @@ fn finds_what_is_wrong() {
         })
         .collect();
     expect![[r#"
-        path: a path is needed |  | for example "./data/cdn" or "s3://logs/cdn"
-        path: `gs://` is not written to, only directories and `s3://` are |  | for example "./data/cdn" or "s3://logs/cdn"
-        path: `Logs` cannot be the name of a bucket |  | a bucket has 3 to 63 of the characters a-z 0-9 . -, for example "s3://logs/cdn"
-        path: `a//b` has a level without a name, or one that begins with a dot |  | readers pass over files in such levels
-        path: `.hidden` has a level without a name, or one that begins with a dot |  | readers pass over files in such levels
+        path: `path` is empty |  | write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix"
+        path: `gs://` is no place for files: directories and `s3://` are |  | write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix"
+        path: `my logs` cannot be the name of a bucket: it has 3 to 63 of the characters a-z 0-9 . - |  | write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix"
+        path: `a//b/` has a level without a name, or one that begins with a dot |  | readers pass over files in such levels
+        path: `.hidden/` has a level without a name, or one that begins with a dot |  | readers pass over files in such levels
         aws.endpoint: `endpoint` is not the URL of a server: it has no `http://` or `https://` |  | write scheme, host and port, such as "http://127.0.0.1:9000"
         partition.time: column `Month` has the name of a level of the path, `month=…` |  | give the column another name upstream
         partition.columns: every column is a level of the path, so the files would have none |  | 

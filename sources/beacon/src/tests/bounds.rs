@@ -62,6 +62,30 @@ async fn reads() {
     }
 }
 
+/// Scenario: requests become durable one after the other, right behind one that was read.
+/// Guarantees: they are one read: a batch for each of them would take most of a processor.
+#[tokio::test(start_paused = true)]
+async fn lone_requests() {
+    let mut beacon = beacon(json!({ "fields": ["message"] }));
+    beacon.tuning.ends = false;
+    let mut source = beacon.everything(&Default::default()).await.unwrap();
+    let spool = source.keeper.spool.clone();
+    let append = async |from: u64, to: u64| {
+        let (spool, handle) = (spool.clone(), tokio::runtime::Handle::current());
+        // The clock stands still while such a thread has something to do.
+        let all = move || {
+            for nth in from..=to {
+                handle.block_on(spool.append(frame(nth, r#"{"message": "one"}"#).encode())).unwrap();
+            }
+        };
+        tokio::task::spawn_blocking(all).await.unwrap();
+    };
+    append(1, 1).await;
+    assert_eq!(source.next().await.unwrap().unwrap().rows.num_rows(), 1);
+    let (read, ()) = tokio::join!(source.next(), append(2, 6));
+    assert_eq!(read.unwrap().unwrap().rows.num_rows(), 5);
+}
+
 /// Scenario: behind a frame that was read, the disk gives no file to read the next one from, once.
 /// Guarantees: what was read is given, and then the rest: nothing is passed over.
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn a_restart() {
     assert_eq!((messages.iter().sum::<usize>(), rest[0].span.from.clone()), (1, to));
 
     let span = Span::new(partition.clone(), Position::Start, end(&reads));
-    let again = forebay_testkit::read(&beacon, Resume::Replay(vec![span.clone()])).await;
+    let again = forebay_testkit::read(&beacon, Resume::Exactly(vec![span.clone()])).await;
     assert_eq!(again.iter().map(|it| it.rows.num_rows()).sum::<usize>(), 10);
 
     std::fs::remove_dir_all(directory.path().join("spool")).unwrap();
@@ -124,7 +124,7 @@ async fn a_restart() {
     let fresh = forebay_testkit::read(&beacon, Resume::After([(partition.clone(), end(&reads))].into())).await;
     assert_eq!(fresh.len(), 1);
     assert!(fresh[0].span.partition != partition);
-    let mut replay = beacon.open(Resume::Replay(vec![span])).await.unwrap();
+    let mut replay = beacon.open(Resume::Exactly(vec![span])).await.unwrap();
     let error = replay.next().await.unwrap_err().to_string();
     assert!(error.contains("is not the spool at"), "{error}");
 }

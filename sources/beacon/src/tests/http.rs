@@ -1,6 +1,7 @@
 //! Requests and answers.
 
 use expect_test::expect;
+use forebay_testkit::CertifiedKey;
 
 use super::*;
 
@@ -377,8 +378,8 @@ async fn connect(address: SocketAddr, alpn: &[u8]) -> tokio_rustls::client::TlsS
 async fn http_2() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name);
-    std::fs::write(place("cert.pem"), include_str!("one.cert.pem")).unwrap();
-    std::fs::write(place("key.pem"), include_str!("one.key.pem")).unwrap();
+    std::fs::write(place("cert.pem"), CertifiedKey::FIRST.certificate).unwrap();
+    std::fs::write(place("key.pem"), CertifiedKey::FIRST.key).unwrap();
     let mut beacon = beacon(json!({
         "tls": { "certificate": place("cert.pem"), "key": place("key.pem") },
         "fields": ["message"],

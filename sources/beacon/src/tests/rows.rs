@@ -192,7 +192,7 @@ async fn privacy() {
     text += &shown(&read(&beacon).await);
     expect![[r#"
         {"remove":["user","x.secret"],"query_parameters":["a"]}
-        1:1 url.full=https://e.com/p?a=1#f labels={"client.address":"10.9.9.9","x.public":2}
+        1:1 url.full=https://e.com/p?a=1 labels={"client.address":"10.9.9.9","x.public":2}
         1:2 REFUSED "{\"event.duration\":\"long\",\"http.request.referrer\":\"https://e.com/\"}": `event.duration`: `long` is not a whole number of 64 bits
         1:3 url.query=a=1 labels={"message.x":1}
         1:4 REFUSED "{\"message\":[\"bad\"]}": `message` is an array, not text

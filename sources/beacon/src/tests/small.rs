@@ -1,15 +1,23 @@
 //! Functions by themselves.
 
+use std::io::Write;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Instant;
 
 use ::http::HeaderMap;
 use expect_test::{Expect, expect};
+use forebay_listen::{Coding, Memory};
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::body::{Caps, decompressed};
 use crate::origins::Origin;
+use crate::privacy::{AddressKept, Addresses};
 use crate::proxies::{AddressHeader, Network, Proxies};
 use crate::rates::Rates;
+use crate::refusal::Refusal;
 
 /// Scenario: headers of clients and of proxies, true ones and forged ones.
 /// Guarantees: nobody but a trusted proxy can say where a request comes from, and of a list nothing counts that stands to the
@@ -233,4 +241,49 @@ fn the_salt_of_a_day() {
     open().forget(9 * DAY).unwrap();
     open().forget(9 * DAY).unwrap();
     assert!(!salt.try_exists().unwrap());
+}
+
+/// Scenario: addresses with numbers of one, two and three digits, and of both families.
+/// Guarantees: they are kept as they are usually written.
+#[test]
+fn addresses_as_text() {
+    let kept = |address: IpAddr| Addresses::new(AddressKept::Keep, "none".as_ref()).kept(address, 0).unwrap().0;
+    for number in 0..=u8::MAX {
+        let address = IpAddr::from([number, 0, 255 - number, number]);
+        assert_eq!(kept(address), Some(address.to_string()));
+    }
+    assert_eq!(kept("2001:db8::1".parse().unwrap()).as_deref(), Some("2001:db8::1"));
+}
+
+/// Scenario: small bodies, while nobody may decompress large ones: an event, compressed; then ones that become four megabytes,
+/// and more than is taken.
+/// Guarantees: the event is there at once; the others do not hold up whoever serves all requests, but wait for their turn.
+#[tokio::test]
+async fn small_bodies_that_become_large() {
+    let decoders = Arc::new(Semaphore::new(0));
+    let caps = Caps {
+        body_bytes_max: 256 << 10,
+        decoded_bytes_max: 4 << 20,
+        body_timeout: PATIENCE,
+        memory: Memory::new(64 << 20),
+        decoders: decoders.clone(),
+    };
+    let compressed = |bytes: usize| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![b' '; bytes]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let length = async |bytes: usize| {
+        let body = compressed(bytes);
+        assert!(body.len() < 16 << 10);
+        decompressed(body, Coding::Gzip, caps.memory.hold(), &caps).await.map(|it| it.0.len())
+    };
+    assert_eq!(length(2000).now_or_never(), Some(Ok(2000)));
+    for (bytes, expected) in [(4 << 20, Ok(4 << 20)), (12 << 20, Err(Refusal::TooLarge))] {
+        let mut length = pin!(length(bytes));
+        assert_eq!(length.as_mut().now_or_never(), None);
+        decoders.add_permits(1);
+        assert_eq!(length.await, expected);
+        decoders.acquire().await.unwrap().forget();
+    }
 }

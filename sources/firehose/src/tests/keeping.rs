@@ -243,7 +243,7 @@ async fn another_spool() {
     let second = drain(source.as_mut()).await.remove(0).span;
     assert_ne!(first.partition, second.partition);
     assert_eq!(second.from, Position::Start);
-    let error = forebay_api::SourceConfig::open(&config, Resume::Replay(vec![first.clone()])).await.err().unwrap();
+    let error = forebay_api::SourceConfig::open(&config, Resume::Exactly(vec![first.clone()])).await.err().unwrap();
     let text = error.to_string();
     assert!(text.starts_with(&format!("{first} is not in the spool")), "{text}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_api::{Resume, SourceConfig};
+use forebay_testkit::CertifiedKey;
 use http_body_util::Full;
 use hyper::Request;
 use hyper::client::conn::http1;
@@ -20,18 +21,13 @@ use tokio_rustls::client::TlsStream;
 
 use super::{body, config, open, send};
 
-/// Self-signed, of the name `localhost`, valid until 2126.
-const CERTIFICATE: &str = include_str!("localhost.pem");
-const KEY: &str = include_str!("localhost.key");
-
-/// The one that comes after it.
-const RENEWED: &str = include_str!("renewed.pem");
-const RENEWED_KEY: &str = include_str!("renewed.key");
+const FIRST: CertifiedKey = CertifiedKey::FIRST;
+const RENEWED: CertifiedKey = CertifiedKey::RENEWED;
 
 /// Connects, and trusts only this certificate.
-async fn connect(address: SocketAddr, certificate: &str) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(address: SocketAddr, trusted: CertifiedKey) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(trusted.certificate.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let client = client.with_root_certificates(roots).with_no_client_auth();
@@ -46,8 +42,8 @@ async fn connect(address: SocketAddr, certificate: &str) -> std::io::Result<TlsS
 async fn over_tls() {
     let directory = TempDir::new().unwrap();
     let [certificate, key] = ["chain.pem", "key.pem"].map(|it| directory.path().join(it));
-    std::fs::write(&certificate, CERTIFICATE).unwrap();
-    std::fs::write(&key, KEY).unwrap();
+    std::fs::write(&certificate, FIRST.certificate).unwrap();
+    std::fs::write(&key, FIRST.key).unwrap();
     let tls = format!("tls = {{ certificate = '{}', key = '{}' }}", certificate.display(), key.display());
     let mut config = config(&directory.path().join("spool"), &tls);
     config.tls.as_mut().unwrap().look_every = Some(Duration::from_millis(10));
@@ -56,7 +52,7 @@ async fn over_tls() {
         let request = Request::post("/").header("host", "localhost");
         request.body(Full::new(Bytes::from(body(id, &[b"one"])))).unwrap()
     };
-    let (status, _, text) = send(connect(address, CERTIFICATE).await.unwrap(), request("r-1")).await;
+    let (status, _, text) = send(connect(address, FIRST).await.unwrap(), request("r-1")).await;
     assert_eq!(status, 200, "{text}");
 
     let stream = TcpStream::connect(address).await.unwrap();
@@ -64,10 +60,10 @@ async fn over_tls() {
     tokio::spawn(connection);
     assert!(to.send_request(request("r-2")).await.is_err());
 
-    let before = connect(address, CERTIFICATE).await.unwrap();
+    let before = connect(address, FIRST).await.unwrap();
     assert!(connect(address, RENEWED).await.is_err());
-    std::fs::write(&certificate, RENEWED).unwrap();
-    std::fs::write(&key, RENEWED_KEY).unwrap();
+    std::fs::write(&certificate, RENEWED.certificate).unwrap();
+    std::fs::write(&key, RENEWED.key).unwrap();
     let renewed = async {
         loop {
             if let Ok(stream) = connect(address, RENEWED).await {
@@ -77,7 +73,7 @@ async fn over_tls() {
         }
     };
     let renewed = tokio::time::timeout(Duration::from_secs(60), renewed).await.expect("the new certificate is shown");
-    assert!(connect(address, CERTIFICATE).await.is_err());
+    assert!(connect(address, FIRST).await.is_err());
     for (stream, id) in [(renewed, "r-3"), (before, "r-4")] {
         let (status, _, text) = send(stream, request(id)).await;
         assert_eq!(status, 200, "{text}");
@@ -90,7 +86,7 @@ async fn over_tls() {
 async fn bad_certificates() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    std::fs::write(path("chain.pem"), CERTIFICATE).unwrap();
+    std::fs::write(path("chain.pem"), FIRST.certificate).unwrap();
     for (certificate, key) in [("none.pem", "none.key"), ("chain.pem", "none.key"), ("chain.pem", "chain.pem")] {
         let tls = format!("tls = {{ certificate = '{}', key = '{}' }}", path(certificate), path(key));
         let opened = config(&directory.path().join("spool"), &tls).open(Resume::start()).await;

@@ -5,7 +5,7 @@ use forebay_testkit::services::aggregate;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, are_aggregates};
 use crate::record::ALL_HASH_KEYS;
 
 /// A message with the frame that makes it an aggregate.
@@ -13,8 +13,12 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[0xf3, 0x89, 0x9a, 0xc2], message, &Md5::digest(message)[..]].concat()
 }
 
+fn parsed(record: &[u8]) -> Option<Aggregate<'_>> {
+    are_aggregates(&[record])[0].then(|| Aggregate::parse(record)).flatten()
+}
+
 fn check(record: &[u8], expected: Expect) {
-    let text = match Aggregate::parse(record) {
+    let text = match parsed(record) {
         None => "a plain record".to_owned(),
         Some(it) => {
             let row = |nth| format!("{}={}", it.partition_key(nth), String::from_utf8_lossy(it.data(nth)));
@@ -60,6 +64,19 @@ fn what_is_an_aggregate() {
     check(&framed(&[0xff; 11]), expect!["a plain record"]);
 }
 
+/// Scenario: an answer with aggregates of very different lengths, plain records between them, and some with a wrong digest.
+/// Guarantees: each is what it would be by itself.
+#[test]
+fn which_of_an_answer_are_aggregates() {
+    let long = "x".repeat(50_000);
+    let good = ["", "one", &long, "two", "three"].map(|it| aggregate(&[("a", None, it.as_bytes())]));
+    let bad = [&good[2][..good[2].len() - 1], b"."].concat();
+    let records: [&[u8]; 9] = [&good[0], b"plain", &good[1], &bad, &good[2], b"", &good[3], &good[4][..20], &good[4]];
+    let expected = [true, false, true, false, true, false, true, false, true];
+    assert_eq!(are_aggregates(&records), expected);
+    assert_eq!(records.map(|it| are_aggregates(&[it])[0]), expected);
+}
+
 /// Scenario: user records with and without explicit hash keys, alone and together, and shards that split the hash keys.
 /// Guarantees: the explicit hash key decides, or else the MD5 of the partition key as a number; all records of an aggregate
 /// must belong to the shard.
@@ -69,7 +86,7 @@ fn whose_records_they_are() {
     let (low, high) = (0..=u128::MAX / 2, u128::MAX / 2 + 1..=u128::MAX);
     let whose = |records: &[(&str, Option<&str>, &[u8])]| {
         let record = aggregate(records);
-        let mut aggregate = Aggregate::parse(&record).unwrap();
+        let mut aggregate = parsed(&record).unwrap();
         [&low, &high, &ALL_HASH_KEYS].map(|it| aggregate.is_all_in(it))
     };
     // md5("a") = 0cc1…, md5("z") = fbad….
@@ -85,8 +102,8 @@ proptest! {
     /// Guarantees: nothing panics.
     #[test]
     fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        Aggregate::parse(&bytes);
-        if let Some(mut it) = Aggregate::parse(&framed(&bytes)) {
+        parsed(&bytes);
+        if let Some(mut it) = parsed(&framed(&bytes)) {
             it.is_all_in(&(1..=2));
         }
     }
@@ -99,7 +116,7 @@ proptest! {
         let mut message = good[4..good.len() - 16].to_vec();
         let at = at % message.len();
         message[at] = to;
-        if let Some(it) = Aggregate::parse(&framed(&message)) {
+        if let Some(it) = parsed(&framed(&message)) {
             for nth in 0..it.len() {
                 prop_assert!(it.data(nth).len() <= message.len());
             }
@@ -112,7 +129,7 @@ proptest! {
     fn there_and_back(rows in proptest::collection::vec(("[a-c]{0,3}", proptest::collection::vec(any::<u8>(), 0..50)), 0..20)) {
         let given: Vec<(&str, Option<&str>, &[u8])> = rows.iter().map(|(key, data)| (key.as_str(), None, data.as_slice())).collect();
         let record = aggregate(&given);
-        match Aggregate::parse(&record) {
+        match parsed(&record) {
             None => prop_assert!(given.is_empty()),
             Some(it) => {
                 let found: Vec<_> = (0..it.len()).map(|nth| (it.partition_key(nth), None, it.data(nth))).collect();

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use forebay_api::Position;
+use tokio::time::Instant;
 
 use crate::family::Family;
 use crate::pace::{INTERVAL, Pace};
 use crate::record::{ALL_HASH_KEYS, Found};
 use crate::start::{Place, Start};
+use crate::turns::Turns;
 
 /// Each line is an answer, as records and bytes, or `refused`.
 fn check_pace(answers: &str, expected: Expect) {
@@ -66,6 +68,41 @@ fn pace() {
             0 0             -> 1339 ms, then up to 100 records
         "#]],
     );
+}
+
+/// Scenario: four shards that are begun together and asked again and again; then the process stands still for half a second,
+/// and all of them are late; then one has ended.
+/// Guarantees: they are asked one after the other, spread over the interval, and after the pause soon are again; nobody waits
+/// who is apart from the others.
+#[test]
+fn turns() {
+    let (turns, begun) = (Turns::default(), Instant::now());
+    let mut askers: Vec<_> = (0..4).map(|_| (turns.join(), begun)).collect();
+    let mut text = String::new();
+    for round in 0..6 {
+        match round {
+            2 => askers.iter_mut().for_each(|it| it.1 = begun + Duration::from_secs(1)),
+            4 => drop(askers.remove(1)),
+            _ => {}
+        }
+        askers.sort_by_key(|it| it.1);
+        text += &format!("round {round}:");
+        for (asker, due) in &mut askers {
+            let asked = asker.turn(*due, INTERVAL);
+            text += &format!(" {:>4}", (asked - begun).as_millis());
+            *due = asked + INTERVAL;
+        }
+        text.push('\n');
+    }
+    expect![[r#"
+        round 0:    0   38   76  115
+        round 1:  205  243  281  320
+        round 2: 1000 1038 1076 1115
+        round 3: 1205 1243 1281 1320
+        round 4: 1410 1486 1538
+        round 5: 1615 1691 1743
+    "#]]
+    .assert_eq(&text);
 }
 
 /// `child<parent+parent`, perhaps with a `.` behind it: it is closed.

@@ -113,7 +113,7 @@ async fn latest_is_of_the_first_start() {
     assert_eq!(messages(&reads), ["one"]);
     let spans: Vec<Span> = reads.iter().map(|it| it.span.clone()).collect();
     let whole = Span::new(spans[0].partition.clone(), spans[0].from.clone(), spans[spans.len() - 1].to.clone());
-    assert_eq!(messages(&forebay_testkit::read(&config, Resume::Replay(vec![whole])).await), ["one"]);
+    assert_eq!(messages(&forebay_testkit::read(&config, Resume::Exactly(vec![whole])).await), ["one"]);
     drop(source);
     server.put("cdn", "b", "two");
     let mut source = config.open(Resume::After(after)).await.unwrap();

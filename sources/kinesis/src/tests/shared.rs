@@ -81,7 +81,7 @@ impl Process {
 }
 
 async fn process(config: Kinesis, who: usize, done: Done, mut stop: watch::Receiver<bool>) {
-    let mut claims = config.claims("pipeline").await.unwrap();
+    let mut claims = config.claims("pipeline", &BTreeMap::new()).await.unwrap();
     let mut held = JoinSet::new();
     loop {
         let stopped = stop.clone();
@@ -328,11 +328,71 @@ async fn several_streams() {
             (stream, "shardId-000000000000")
         );
     }
-    let mut claims = config.claims("pipeline").await.unwrap();
+    let mut claims = config.claims("pipeline", &BTreeMap::new()).await.unwrap();
     let claim = tokio::time::timeout(super::PATIENCE, claims.next()).await.unwrap().unwrap().unwrap();
     let name = claim.partition().as_str();
     assert!(["cdn/shardId-000000000000", "other/shardId-000000000000"].contains(&name), "{name}");
     claim.release().await.unwrap();
+    claims.leave().await.unwrap();
+}
+
+/// Scenario: a process reads a stream alone, from its latest records on. While it is stopped more records come; the one shard
+/// that has records is split, and more come to its children. Then it shares the stream, with a table that is new.
+/// Guarantees: it goes on where it stood: what it has not read of the shard comes, and after that what its children have, all of
+/// it; what was there before the first start does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_where_it_read_alone() {
+    let server = server(2);
+    let (shard, _) = server.put("cdn", "a", "old");
+    let more = json!({ "start": "latest", "end": "never" });
+    let mut alone = source(&server.endpoint(), more.clone()).open(Resume::After(BTreeMap::new())).await.unwrap();
+    let mut settler = alone.settler().unwrap();
+    let mut known = BTreeMap::new();
+    // Where it begins is settled first.
+    while known.len() < 2 {
+        let read = next(&mut *alone).await.unwrap();
+        settler.settled(&read.span.partition, &read.span.to).await.unwrap();
+        known.insert(read.span.partition, read.span.to);
+    }
+    server.put("cdn", "a", "one");
+    loop {
+        let read = next(&mut *alone).await.unwrap();
+        let rows = read.rows.num_rows();
+        known.insert(read.span.partition, read.span.to);
+        if rows > 0 {
+            break;
+        }
+    }
+    alone.close().await;
+    drop(alone);
+
+    server.put("cdn", "a", "two");
+    let children = server.split("cdn", &shard);
+    let (child, _) = server.put("cdn", "a", "three");
+    assert!(children.contains(&child), "{child}");
+    let config = shared(&server, "alone-before", more);
+    let mut claims = config.claims("pipeline", &known).await.unwrap();
+    let mut rows = Vec::new();
+    while rows.len() < 2 {
+        let claim = tokio::time::timeout(super::PATIENCE, claims.next()).await.unwrap().unwrap().unwrap();
+        // As the engine hands over what it knows.
+        let at = claim.kept().committed.clone().or_else(|| known.get(claim.partition()).cloned());
+        let resume = Resume::After(at.into_iter().map(|at| (claim.partition().clone(), at)).collect());
+        let mut source = claim.open(resume).await.unwrap();
+        let has_rows = [&shard, &child].iter().any(|it| claim.partition().as_str().ends_with(it.as_str()));
+        if has_rows {
+            loop {
+                let read = next(&mut *source).await.unwrap();
+                claim.keep(b"", &read.span.to).await.unwrap();
+                rows.extend(messages(std::slice::from_ref(&read)));
+                if read.span.to == Position::End || rows.len() == 2 {
+                    break;
+                }
+            }
+        }
+        claim.release().await.unwrap();
+    }
+    assert_eq!(rows, ["two", "three"]);
     claims.leave().await.unwrap();
 }
 
@@ -347,7 +407,7 @@ async fn where_it_begins() {
         server.put("cdn", "a", "old");
         tokio::time::sleep(Duration::from_millis(5)).await;
         let config = shared(&server, table, json!({ "start": start }));
-        let mut claims = config.claims("pipeline").await.unwrap();
+        let mut claims = config.claims("pipeline", &BTreeMap::new()).await.unwrap();
         server.put("cdn", "a", "one");
         let claim = tokio::time::timeout(super::PATIENCE, claims.next()).await.unwrap().unwrap().unwrap();
         let mut source = claim.open(resume(&*claim)).await.unwrap();
@@ -405,7 +465,7 @@ impl SourceConfig for OneShard {
     }
 
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
-        self.0.shared().await?.open(&self.1, resume).await
+        self.0.shared(&BTreeMap::new()).await?.open(&self.1, resume).await
     }
 }
 
@@ -415,7 +475,7 @@ impl SourceConfig for OneShard {
 async fn conformance() {
     let server = eventful();
     let config = source(&server.endpoint(), json!({}));
-    let shards = config.shared().await.unwrap();
+    let shards = config.shared(&BTreeMap::new()).await.unwrap();
     for (nth, listed) in shards.list(None).await.unwrap().into_iter().enumerate() {
         let shard = LeasedShard {
             stream: None,

@@ -207,7 +207,7 @@ async fn expired_records() {
 }
 
 async fn replayed(config: &crate::Kinesis, span: &Span) -> Result<Vec<Read>, BoxError> {
-    let mut source = config.open(Resume::Replay(vec![span.clone()])).await?;
+    let mut source = config.open(Resume::Exactly(vec![span.clone()])).await?;
     let mut reads = Vec::new();
     while let Some(read) = source.next().await? {
         reads.push(read);

@@ -44,11 +44,11 @@ fn wrong() {
         found.push_str(&format!("{key}: {what} ({})\n", hint.as_deref().unwrap_or_default()));
     }
     expect![[r#"
-        path: objects cannot be read by `https` (give a bucket, as `s3://bucket/prefix`, or a directory, as a path or as a `file://` URL)
+        path: `https://` is no place for files: directories and `s3://` are (write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix")
         path: `file://host/logs` names a host (a `file://` URL has three slashes before the path: `file:///var/log`)
-        path: `path` is empty (`.` is the working directory)
-        path: `` in `s3://` is not the name of a bucket (a name has 3 to 63 of the characters a-z, 0-9, `.` and `-`: `s3://bucket/prefix`)
-        path: `a b` in `s3://a b/c` is not the name of a bucket (a name has 3 to 63 of the characters a-z, 0-9, `.` and `-`: `s3://bucket/prefix`)
+        path: `path` is empty (write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix")
+        path: `` cannot be the name of a bucket: it has 3 to 63 of the characters a-z 0-9 . - (write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix")
+        path: `a b` cannot be the name of a bucket: it has 3 to 63 of the characters a-z 0-9 . - (write a directory, such as "./data", or a place in a bucket: "s3://bucket/prefix")
         line_bytes_max: `line_bytes_max` must be between 1B and 1GiB ()
         line_bytes_max: `line_bytes_max` must be between 1B and 1GiB ()
         poll: `poll` must be longer than nothing ()

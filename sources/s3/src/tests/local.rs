@@ -175,7 +175,7 @@ async fn replay_of_what_is_gone() {
     let strange = ["demo-0", "../b@00:1", "b@00:x"].map(Partition::from);
     for partition in partitions.chain(strange) {
         let span = Span::new(partition, Position::Start, Position::row(1));
-        let error = failure(&config, Resume::Replay(vec![span])).await;
+        let error = failure(&config, Resume::Exactly(vec![span])).await;
         found.push_str(&error.replace(directory.path().to_str().unwrap(), "…"));
         found.push('\n');
     }

@@ -211,7 +211,7 @@ async fn replay_of_what_is_gone() {
     let strange = ["demo-0", "s3://other/b@00:1", "s3://logs/b@00:x"].map(Partition::from);
     for partition in partitions.chain(strange) {
         let span = Span::new(partition, Position::Start, Position::row(1));
-        found.push_str(&failure(&config, Resume::Replay(vec![span])).await);
+        found.push_str(&failure(&config, Resume::Exactly(vec![span])).await);
         found.push('\n');
     }
     expect![[r#"

@@ -86,7 +86,7 @@ async fn one_object_is_denied() {
     let reads_later = all(&mut *config.open(Resume::After(after)).await.unwrap()).await;
     assert_eq!(shown(&reads_later), "");
     // What was refused is refused in the same words when the delivery that holds it is rebuilt.
-    let again = forebay_testkit::read(&config, Resume::Replay(vec![read.span.clone()])).await;
+    let again = forebay_testkit::read(&config, Resume::Exactly(vec![read.span.clone()])).await;
     assert_eq!(again[0].refused, read.refused);
 }
 

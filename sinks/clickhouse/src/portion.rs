@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use forebay_api::{DeliveryId, Refused, RefusedRow, SinkError};
 
 use crate::block::{self, Block};
-use crate::failure::{Kind, retry, stop};
+use crate::failure::{Failure, Kind, retry, stop};
 use crate::pieces::{Name, Next, Range, next};
 use crate::route::Share;
 use crate::search::Search;
@@ -16,30 +16,29 @@ use crate::sql;
 use crate::table::{TOKEN, Table};
 use crate::write::Shared;
 
-/// How soon rows are sent after the last of them came; half of the least that leases may last. If it took longer, this
+/// How soon rows are sent after the delivery was intended; half of the least that leases may last. If it took longer, this
 /// process may have stood still, and another one may have made the delivery: then it is looked for first.
 pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 
-/// Whether anything of a delivery may have been sent before its draft was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum History {
-    New,
-    /// It may, by a process that was about to send it then.
-    Unknown(Option<SystemTime>),
+/// Who may have sent anything of a delivery before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    /// Whether a process may have that ended in the middle.
+    pub(crate) again: bool,
+    /// When the delivery was intended: before that nobody sent anything of it. `None`: nobody knows.
+    pub(crate) since: Option<SystemTime>,
 }
 
 /// What goes into one table.
-pub(crate) struct Part {
+pub(crate) struct Portion {
     shared: Arc<Shared>,
     /// The number of the table.
     table: usize,
     id: DeliveryId,
     history: History,
     batches: Vec<RecordBatch>,
-    /// The numbers of its rows in the delivery. Within a part rows are counted from 0.
+    /// The numbers of its rows in the delivery. Here they are counted from 0.
     numbers: Vec<u64>,
-    /// When the last of them came: before the delivery's intent was written down, and so before anything was sent.
-    filled: SystemTime,
     /// Ranges that are still to be inserted, the next one last; `None` before the first commit.
     left: Option<Vec<Range>>,
     /// What became of the last of `left` so far.
@@ -61,8 +60,8 @@ enum Tried {
 enum Step {
     /// Send it.
     Send,
-    /// Send what goes into partitions that have nothing of it.
-    Complete,
+    /// Send what goes into partitions, made by this expression, that have nothing of it.
+    Complete(String),
     /// Nothing.
     Settle(Outcome),
 }
@@ -75,7 +74,7 @@ enum Outcome {
     Refused(String),
 }
 
-impl Part {
+impl Portion {
     pub(crate) fn new(shared: Arc<Shared>, table: usize, id: DeliveryId, history: History) -> Self {
         Self {
             shared,
@@ -84,7 +83,6 @@ impl Part {
             history,
             batches: Vec::new(),
             numbers: Vec::new(),
-            filled: SystemTime::now(),
             left: None,
             tried: Tried::Never,
             refused: BTreeMap::new(),
@@ -94,7 +92,11 @@ impl Part {
     pub(crate) fn push(&mut self, share: Share) {
         self.numbers.extend(share.numbers);
         self.batches.push(share.rows);
-        self.filled = SystemTime::now();
+    }
+
+    /// Notes when the delivery was intended.
+    pub(crate) fn intended(&mut self, now: SystemTime) {
+        self.history.since = Some(now);
     }
 
     /// Inserts what is not inserted yet. Called again after [`SinkError::Retry`].
@@ -140,18 +142,17 @@ impl Part {
 
     /// Inserts the rows of a range, as one block.
     async fn insert(&mut self, range: Range) -> Result<Outcome, SinkError> {
-        let shared = self.shared.clone();
-        let table = shared.table(self.table).await?;
+        let table = self.shared.table(self.table).await?;
         let rows = block::rows(&self.batches, range.from, range.to);
-        let (id, layout, making) = (self.id.clone(), table.clone(), shared.clone());
+        let (id, into, shared) = (self.id.clone(), table.clone(), self.shared.clone());
         // Seconds of work for the largest blocks: others go on meanwhile.
         let block = tokio::task::spawn_blocking(move || {
             let name = |without: &[u64]| Name::new(&id, range, without);
-            layout.layout.block(&rows, range.from, name, &making.servers)
+            into.layout.block(&rows, range.from, name, &shared.servers)
         });
         let block = block.await.map_err(stop)?.map_err(stop)?;
         let refused = block.refused.clone();
-        let outcome = if block.rows == 0 { Ok(Outcome::Done) } else { self.send(&shared, &table, range, block).await };
+        let outcome = if block.rows == 0 { Ok(Outcome::Done) } else { self.send(&table, range, block).await };
         if matches!(outcome, Ok(Outcome::Done)) {
             self.refused.extend(refused);
         }
@@ -159,35 +160,31 @@ impl Part {
     }
 
     /// Sends a block, unless the table has it.
-    async fn send(&mut self, shared: &Shared, table: &Table, range: Range, block: Block) -> Result<Outcome, SinkError> {
-        let complete = match self.step(shared, table, range, &block).await? {
-            Step::Send => false,
-            Step::Complete => true,
+    async fn send(&mut self, table: &Table, range: Range, block: Block) -> Result<Outcome, SinkError> {
+        let (sql, settings) = match self.step(table, range, &block).await? {
+            Step::Send => insertion(table, &block),
+            Step::Complete(partition) => completion(&self.shared.config.delivery_column, table, &partition, &block),
             Step::Settle(outcome) => return Ok(outcome),
         };
-        let sql = match &table.partition {
-            Some(partition) if complete => completion(shared, table, partition, &block),
-            _ => format!("INSERT INTO {} {} FORMAT Native", table.name, sql::names(table.layout.names())),
-        };
-        let mut settings = table.pins.clone();
-        let named = format!("{} {}", block.name.as_str(), table.name.replace('`', ""));
-        for (_, value) in settings.iter_mut().filter(|it| it.0 == TOKEN) {
-            named.clone_into(value);
-        }
-        // While it is under way for somebody, a server does not begin it again.
-        settings.push(("query_id", named));
-        if complete {
-            let more = [("transform_null_in", "1"), ("insert_null_as_default", "1"), ("max_threads", "1")];
-            settings.extend(more.map(|(name, value)| (name, value.to_owned())));
-        }
         let doing = format!("inserting {} rows into {}", block.rows, table.name);
         if self.tried == Tried::Never {
             self.tried = Tried::Unclear;
         }
-        let failure = match shared.servers.insert(&doing, &sql, &settings, block.body).await {
-            Ok(()) => return Ok(Outcome::Done),
-            Err(failure) => failure,
-        };
+        match self.shared.servers.insert(&doing, &sql, &settings, block.body).await {
+            Ok(()) => Ok(Outcome::Done),
+            Err(failure) => self.failed(table, range, &block.name, &block.bounds, failure).await,
+        }
+    }
+
+    /// Decides what to do about a block that the server did not take.
+    async fn failed(
+        &mut self,
+        table: &Table,
+        range: Range,
+        name: &Name,
+        bounds: &[String],
+        failure: Failure,
+    ) -> Result<Outcome, SinkError> {
         if failure.is_of_view() {
             self.tried = Tried::ViewFailed;
         }
@@ -197,15 +194,14 @@ impl Part {
             kind => kind,
         };
         match kind {
-            Kind::Columns => shared.forget(self.table, Duration::ZERO),
+            Kind::Columns => self.shared.forget(self.table, Duration::ZERO),
             Kind::Rows => {
                 // A view may be to blame, or one partition of several: then the table has rows, and must not get them
                 // again in other blocks.
-                let in_table = match shared.config.exactly_once {
+                let in_table = match self.shared.config.exactly_once {
                     true => {
-                        let search = Search::begin(&shared.servers, table, &self.id).await?;
-                        let found = search.inserts(&block.bounds).await?;
-                        found.iter().any(|it| it.name == block.name.as_str())
+                        let search = Search::begin(&self.shared.servers, table, &self.id).await?;
+                        search.inserts(bounds).await?.iter().any(|it| it.name == name.as_str())
                     }
                     false => failure.is_of_view(),
                 };
@@ -221,11 +217,11 @@ impl Part {
     }
 
     /// Decides what to do about a block, by what the table has of the delivery.
-    async fn step(&self, shared: &Shared, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
+    async fn step(&self, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
         if !self.may_be_there() {
             return Ok(Step::Send);
         }
-        let search = Search::begin(&shared.servers, table, &self.id).await?;
+        let search = Search::begin(&self.shared.servers, table, &self.id).await?;
         let next = next(range, &block.name, block.rows, &search.inserts(&block.bounds).await?);
         let unknown_partition = unknown_partition(table, block);
         // A table that remembers a block takes only what it lacks of it, and passes all of it on to its views.
@@ -234,19 +230,15 @@ impl Part {
             Next::Complete => self.is_for_views(table) || unknown_partition.is_some(),
             Next::Send | Next::Halve | Next::Unclear(_) => false,
         };
-        let since = match self.history {
-            History::New => Some(self.filled),
-            History::Unknown(intended) => intended,
-        };
-        if let (true, Some(since)) = (is_better_repeated, since)
+        if let (true, Some(since)) = (is_better_repeated, self.history.since)
             && search.remembers(since).await?
         {
             return Ok(Step::Send);
         }
-        match (next, unknown_partition) {
+        match (&next, unknown_partition) {
             (Next::Send, _) => Ok(Step::Send),
             (Next::Halve, _) => Ok(Step::Settle(halved(range, || "it was halved before".to_owned()))),
-            (Next::Unclear(other), _) => Err(stop(self.other_rows(table, &block.name, &other))),
+            (Next::Unclear(other), _) => Err(stop(self.other_rows(table, &block.name, other))),
             (Next::Complete, Some(column)) => Err(stop(format!(
                 "some partitions of table {} have rows of `{}`, others may lack them, and the rows do not \
                  have the column `{column}` that tells which (hint: look at them, and run once with \
@@ -254,24 +246,24 @@ impl Part {
                 table.name,
                 block.name.as_str()
             ))),
-            (Next::Complete, None) if table.partition.is_some() => {
-                self.warn_of_views(table, &block.name);
-                Ok(Step::Complete)
-            }
-            // Without partitions a block is there or it is not: what it lacks was taken away by somebody.
             (Next::Done | Next::Complete, _) => {
                 self.warn_of_views(table, &block.name);
-                Ok(Step::Settle(Outcome::Done))
+                Ok(match &table.partition {
+                    Some(partition) if next == Next::Complete => Step::Complete(partition.clone()),
+                    // Without partitions a block is there or it is not: what it lacks was taken away by somebody.
+                    _ => Step::Settle(Outcome::Done),
+                })
             }
         }
     }
 
     /// Whether the table may have rows of the next block.
     fn may_be_there(&self) -> bool {
+        let History { again, since } = self.history;
         // A clock that was set back tells nothing.
-        let is_late = || !self.filled.elapsed().is_ok_and(|it| it <= PROMPT);
-        let is_new = self.history == History::New && self.tried == Tried::Never;
-        self.shared.config.exactly_once && (!is_new || is_late())
+        let is_prompt = || since.and_then(|it| it.elapsed().ok()).is_some_and(|it| it <= PROMPT);
+        let is_new = !again && self.tried == Tried::Never;
+        self.shared.config.exactly_once && !(is_new && is_prompt())
     }
 
     /// Whether rows that the table has are to be sent again for the sake of its views: if no view takes them twice, or
@@ -323,9 +315,18 @@ fn unknown_partition<'a>(table: &'a Table, block: &Block) -> Option<&'a str> {
     table.partition_columns.iter().map(String::as_str).find(|it| !is_sent(it) || is_defaulted(it))
 }
 
+/// A statement, and the settings that go with it.
+type Statement = (String, Vec<(&'static str, String)>);
+
+/// Inserts the rows of a block.
+fn insertion(table: &Table, block: &Block) -> Statement {
+    let sql = format!("INSERT INTO {} {} FORMAT Native", table.name, sql::names(table.layout.names()));
+    (sql, settings(table, &block.name))
+}
+
 /// Inserts the rows of a block into those partitions that have none of it. Each partition of a block is inserted whole
 /// or not at all.
-fn completion(shared: &Shared, table: &Table, partition: &str, block: &Block) -> String {
+fn completion(delivery_column: &str, table: &Table, partition: &str, block: &Block) -> Statement {
     let names: Vec<String> = table.layout.names().map(sql::name).collect();
     let names = names.join(", ");
     let column = |(name, of): &(String, String)| match block.defaulted.iter().find(|it| it.0 == *name) {
@@ -333,15 +334,30 @@ fn completion(shared: &Shared, table: &Table, partition: &str, block: &Block) ->
         Some((_, wire)) => format!("{} {wire}", sql::name(name)),
     };
     let structure: Vec<String> = table.structure.iter().map(column).collect();
-    let mut conditions =
-        vec![format!("{} = {}", sql::name(&shared.config.delivery_column), sql::text(block.name.as_str()))];
+    let mut conditions = vec![format!("{} = {}", sql::name(delivery_column), sql::text(block.name.as_str()))];
     conditions.extend_from_slice(&block.bounds);
-    format!(
+    let sql = format!(
         "INSERT INTO {table} ({names}) SELECT {names} FROM input({structure}) \
          WHERE tuple({partition}) NOT IN (SELECT DISTINCT tuple({partition}) FROM {table} WHERE {conditions}) \
          FORMAT Native",
         table = table.name,
         structure = sql::text(&structure.join(", ")),
         conditions = conditions.join(" AND "),
-    )
+    );
+    let mut settings = settings(table, &block.name);
+    let more = [("transform_null_in", "1"), ("insert_null_as_default", "1"), ("max_threads", "1")];
+    settings.extend(more.map(|(name, value)| (name, value.to_owned())));
+    (sql, settings)
+}
+
+/// What an INSERT of this name into a table brings along.
+fn settings(table: &Table, name: &Name) -> Vec<(&'static str, String)> {
+    let mut settings = table.pins.clone();
+    let named = format!("{} {}", name.as_str(), table.name.replace('`', ""));
+    for (_, value) in settings.iter_mut().filter(|it| it.0 == TOKEN) {
+        named.clone_into(value);
+    }
+    // While it is under way for somebody, a server does not begin it again.
+    settings.push(("query_id", named));
+    settings
 }
