@@ -15,8 +15,8 @@ use expect_test::{Expect, expect};
 use forebay_testkit::services::{Chromium, Page};
 use tempfile::TempDir;
 
-use crate::beacon::free_port;
-use crate::harness::{forebay, python, root, signal, succeed};
+use crate::beacon::{free_port, until};
+use crate::harness::{files, forebay, python, root, signal, succeed};
 use pages::Pages;
 
 /// How long anything may take on a machine that is busy with other tests.
@@ -157,6 +157,8 @@ impl Site {
     /// Waits until what is expected has arrived, ends the program, and gives what is there then; as `shown` has it.
     fn settled(&self, program: Program, expected: &Expect, shown: impl Fn(String) -> String) -> String {
         let begun = Instant::now();
+        let lake = self.dir.path().join("data/web-telemetry/data/ecs");
+        until("something arrives", || files(&lake).iter().any(|it| it.to_string_lossy().contains("/hour=")));
         let lines = |text: &str| -> Vec<String> {
             text.lines().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
         };
