@@ -102,9 +102,9 @@ impl Spoiled {
     }
 }
 
-/// How often [`any_bytes`] is tried: `FOREBAY_SPOOL_SEEDS` asks for more, as for the simulation.
+/// How often [`any_bytes`] is tried: `FOREBAY_SIM_SEEDS` asks for more, as for the simulation.
 fn cases() -> u32 {
-    std::env::var("FOREBAY_SPOOL_SEEDS").map_or(2000, |it| it.parse().unwrap())
+    std::env::var("FOREBAY_SIM_SEEDS").map_or(2000, |it| it.parse().unwrap())
 }
 
 proptest! {
