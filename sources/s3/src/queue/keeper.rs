@@ -66,15 +66,20 @@ impl Keeper {
             if receipts.is_empty() {
                 return;
             }
-            let entries = receipts.iter().enumerate().map(|(nth, receipt)| {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(nth.to_string());
-                entry.receipt_handle(receipt).visibility_timeout(0).build()
-            });
-            let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else { return };
-            let call = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
-            if let Err(error) = call.send().await {
-                tracing::debug!("{}", trouble("letting go of messages", error));
-            }
+            self.release_these(&receipts).await;
+        }
+    }
+
+    /// Lets others have these messages, at most a batch of them.
+    pub async fn release_these(&self, receipts: &[String]) {
+        let entries = receipts.iter().enumerate().map(|(nth, receipt)| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(nth.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(0).build()
+        });
+        let Ok(entries) = entries.collect::<Result<Vec<_>, _>>() else { return };
+        let call = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+        if let Err(error) = call.send().await {
+            tracing::debug!("{}", trouble("letting go of messages", error));
         }
     }
 
