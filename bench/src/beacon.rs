@@ -149,21 +149,21 @@ fn rows(directory: &Path) -> Result<u64, Box<dyn Error>> {
 /// The time of answers held against that of the disk, of the round in the middle.
 #[allow(clippy::print_stdout, reason = "this is what the program is for")]
 fn show_times(all: &[Served], rate: u64) {
-    println!("time of an answer in ms, at {rate} requests a second of one event");
+    println!("time of an answer in ms, and CPU time of a request, at {rate} requests a second of one event");
     println!(
-        "{:<26} {:>8} {:>8} {:>8} {:>8} {:>12} {:>10} {:>11} {:>15}",
-        "", "median", "p99", "p99.9", "most", "sync median", "sync p99", "p99/median", "p99/p99 of syncs"
+        "{:<26} {:>8} {:>8} {:>8} {:>8} {:>12} {:>10} {:>11} {:>15} {:>8}",
+        "", "median", "p99", "p99.9", "most", "sync median", "sync p99", "p99/median", "p99/p99 of syncs", "CPU us"
     );
     let ms = |micros: u64| micros as f64 / 1000.0;
     for served in all {
         let mut rounds: Vec<&Loaded> = served.loaded.iter().collect();
         rounds.sort_by_key(|it| it.answers.p99);
-        let Some(Loaded { answers: Times { median, p99, p999, most }, syncs, .. }) = rounds.get(rounds.len() / 2)
+        let Some(Loaded { answers: Times { median, p99, p999, most }, syncs, taken, .. }) = rounds.get(rounds.len() / 2)
         else {
             continue;
         };
         println!(
-            "{:<26} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>12.2} {:>10.2} {:>11.2} {:>15.2}",
+            "{:<26} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>12.2} {:>10.2} {:>11.2} {:>15.2} {:>8.1}",
             served.job.name,
             ms(*median),
             ms(*p99),
@@ -173,6 +173,7 @@ fn show_times(all: &[Served], rate: u64) {
             ms(syncs.p99),
             *p99 as f64 / syncs.median as f64,
             *p99 as f64 / syncs.p99 as f64,
+            taken.cpu_s * 1e6 / served.load.requests as f64,
         );
     }
 }

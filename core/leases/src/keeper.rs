@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::claims::Shards;
+use crate::compare::{Compared, Comparisons};
 use crate::decide::{Action, Worker, decide};
 use crate::held::{Held, LeaseContext, jitter};
 use crate::lease::{Lease, Write};
 use crate::lease_state::{LeaseState, known};
-use crate::lineage::{Change, changes, is_new};
+use crate::lineage::{Change, is_new};
 use crate::seen::Seen;
 use crate::table::Written;
 
@@ -37,6 +38,7 @@ pub struct Keeper {
     held: BTreeMap<String, Arc<Held>>,
     /// When the shards are to be listed again.
     list_at: Instant,
+    comparisons: Comparisons,
     /// Those that renew. They end with the keeper.
     watching: JoinSet<()>,
     rounds: u64,
@@ -55,6 +57,7 @@ impl Keeper {
         taken: TakenLeases,
     ) -> Self {
         let (begun, gap_max) = (Instant::now(), context.times.gap_max);
+        let comparisons = Comparisons::new(shards.clone(), context.wakeup.clone());
         Self {
             context,
             shards,
@@ -65,6 +68,7 @@ impl Keeper {
             seen: Seen::new(gap_max, Duration::ZERO),
             held: BTreeMap::new(),
             list_at: begun,
+            comparisons,
             watching: JoinSet::new(),
             rounds: 0,
             is_prepared: false,
@@ -87,6 +91,20 @@ impl Keeper {
             releasing.spawn(async move { held.release().await });
         }
         while releasing.join_next().await.is_some() {}
+        // Some are being released already, and are not known any more.
+        while self.watching.join_next().await.is_some() {}
+        self.sweep().await;
+    }
+
+    /// Gives up what is still this process's by the table: leases that ran out before they could be released, and such as were
+    /// taken by a write whose answer never came. Tried once: without it they run out before the others' eyes.
+    async fn sweep(&self) {
+        let Ok(leases) = self.context.table.scan().await else { return };
+        for lease in leases.iter().filter(|it| it.holder() == Some(&self.worker.id)) {
+            if let Err(trouble) = self.context.table.write(lease, &Write::Release).await {
+                tracing::debug!("{trouble}");
+            }
+        }
     }
 
     /// Ends with `stop`, or with what cannot be helped.
@@ -144,9 +162,11 @@ impl Keeper {
         self.seen.note(leases, self.now());
         self.rounds += 1;
         self.forget();
+        self.follow_the_streams().await;
         if self.context.wakeup.finished.swap(false, Ordering::Relaxed) || self.list_at <= Instant::now() {
             self.list_at = Instant::now() + self.list_every.mul_f64(jitter(&self.worker.id, self.rounds));
-            self.follow_the_streams().await;
+            let leases: Vec<Lease> = self.seen.leases().cloned().collect();
+            self.comparisons.begin(&leases);
         }
         Ok(())
     }
@@ -200,12 +220,12 @@ impl Keeper {
         })
     }
 
-    /// Adds the leases that are missing and removes those that are not needed. What fails is tried at the next listing:
-    /// one stream's trouble is not that of the others.
+    /// Adds the leases that are missing and removes those that are not needed, of the streams that were compared with the
+    /// table. What fails is tried at the next listing: one stream's trouble is not that of the others.
     async fn follow_the_streams(&mut self) {
-        for stream in self.shards.streams() {
-            match self.follow(stream.as_deref()).await {
-                Ok(()) => drop(self.followed.insert(stream)),
+        while let Some(compared) = self.comparisons.next() {
+            match self.follow(compared).await {
+                Ok(stream) => drop(self.followed.insert(stream)),
                 Err(error) => {
                     tracing::warn!("the shards cannot be compared with {}: {error}", self.context.table);
                     self.list_at = Instant::now();
@@ -214,18 +234,15 @@ impl Keeper {
         }
     }
 
-    async fn follow(&mut self, stream: Option<&str>) -> Result<(), BoxError> {
-        let leases: Vec<Lease> = self.seen.leases().cloned().collect();
-        let listed = self.shards.list(stream).await?;
-        let first = match is_new(stream, &leases) {
-            true => Some(self.shards.first(stream).await?),
-            false => None,
-        };
-        let first = first.as_ref().map(|(ids, begin)| (ids, *begin));
-        for change in changes(stream, &listed, &leases, first) {
+    async fn follow(&mut self, compared: Compared) -> Result<Option<String>, BoxError> {
+        let is_valid = compared.is_valid();
+        for change in compared.changes? {
+            if !is_valid {
+                return Err("it took too long".into());
+            }
             self.change(change).await.map_err(Trouble::into_error)?;
         }
-        Ok(())
+        Ok(compared.stream)
     }
 
     async fn change(&mut self, change: Change) -> Result<(), Trouble> {

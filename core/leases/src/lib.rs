@@ -23,6 +23,7 @@
 
 mod checkpoint;
 mod claims;
+mod compare;
 mod decide;
 mod held;
 mod item;

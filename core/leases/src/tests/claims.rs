@@ -155,6 +155,40 @@ async fn a_bad_network() {
     claims.leave().await.unwrap();
 }
 
+/// Scenario: one of two streams never answers when its shards are listed. A process takes the other one's lease and dies;
+/// another process is there.
+/// Guarantees: the other stream's lease is given out, and taken over: one stream's silence is not that of the others.
+#[tokio::test]
+async fn a_stream_that_does_not_answer() {
+    let names = ["1:live:2", "1:silent:2"].map(|it| Some(it.to_owned())).to_vec();
+    let silent = Some("1:silent:2".to_owned());
+    let streams = Arc::new(Streams { names, silent, ..Arc::into_inner(stream("a")).unwrap() });
+    let mut one = join(&SERVER.endpoint(), "silence", "one", &streams, [3, 600]).await;
+    let held = next(&mut one, 1).await.remove(0);
+    keep(held.as_ref(), "first", "5").await.unwrap();
+    drop(one);
+    let mut other = join(&SERVER.endpoint(), "silence", "other", &streams, [3, 600]).await;
+    let taken = next(&mut other, 1).await.remove(0);
+    assert_eq!(found(taken.as_ref()), "1:live:2/a: first @ 5:1");
+    other.leave().await.unwrap();
+}
+
+/// Scenario: a lease runs out since the table cannot be reached; as soon as it can be, the process leaves.
+/// Guarantees: by the table nothing is this process's any more, so that nobody waits for the lease to run out before his eyes.
+#[tokio::test]
+async fn what_ran_out_is_left_too() {
+    let proxy = FaultProxy::start(&SERVER.endpoint(), vec![]);
+    let mut claims = join(&proxy.endpoint(), "left", "one", &stream("a"), LONG).await;
+    let held = next(&mut claims, 1).await.remove(0);
+    keep(held.as_ref(), "first", "5").await.unwrap();
+    proxy.set_rules(vec![Rule::new(Fault::Reset)]);
+    soon("the loss", held.lost()).await;
+    proxy.set_rules(vec![]);
+    claims.leave().await.unwrap();
+    let rows = rows(&SERVER.endpoint(), "left").await;
+    assert!(rows.contains("checkpoint=5 ") && !rows.contains("leaseOwner"), "{rows}");
+}
+
 /// Scenario: a stream that nobody has begun is to be read from now on; while leases are added for its shards, the answer to
 /// one of the writes is an error; those that are there are begun at once.
 /// Guarantees: every shard is begun where the first one was: what lay in the stream before is not read.
