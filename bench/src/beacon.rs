@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
+use forebay_testkit::services::ClickHouse;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::Outcome;
@@ -52,13 +54,18 @@ custom = { "page.labels" = "keyword", "user_agent.is_bot" = "boolean" }
 "#;
 const PARQUET: &str = "type = \"parquet\"\npath = \"out\"\npartition = { time = \"TIME\", every = \"hour\" }\n";
 const BLACKHOLE: &str = "type = \"blackhole\"\n";
+/// In ClickHouse's own database.
+const TABLE: &str = "events";
+
+/// How many rows there are.
+type Rows = Box<dyn Fn() -> Result<u64, Box<dyn Error>>>;
 
 /// A server, and the load on it.
 struct Served {
     job: Job,
     load: Load,
-    /// Where the rows are that must be there afterwards.
-    lake: Option<PathBuf>,
+    /// The rows that are there afterwards, if they can be counted.
+    there: Option<Rows>,
     loaded: Vec<Loaded>,
 }
 
@@ -66,11 +73,12 @@ struct Served {
 #[allow(clippy::print_stdout, reason = "this is what the program is for")]
 pub fn run(settings: &Settings) -> Outcome {
     let home = home()?.join("beacon");
+    let clickhouse = Arc::new(ClickHouse::start());
     for (title, kind, requests) in [
         ("requests of one event", Kind::Single, settings.requests),
         ("requests of a hundred events, compressed", Kind::Batch, settings.batches),
     ] {
-        let mut all = servers(&home, kind, settings)?;
+        let mut all = servers(&home, kind, &clickhouse, settings)?;
         for served in &mut all {
             served.load.requests = requests;
         }
@@ -85,7 +93,7 @@ pub fn run(settings: &Settings) -> Outcome {
         }
         println!();
     }
-    let mut all = servers(&home, Kind::Single, settings)?;
+    let mut all = servers(&home, Kind::Single, &clickhouse, settings)?;
     for served in &mut all {
         served.load.requests = settings.rate * 10;
         served.load.rate = Some(settings.rate);
@@ -96,7 +104,12 @@ pub fn run(settings: &Settings) -> Outcome {
     Ok(())
 }
 
-fn servers(home: &Path, kind: Kind, settings: &Settings) -> Result<Vec<Served>, Box<dyn Error>> {
+fn servers(
+    home: &Path,
+    kind: Kind,
+    clickhouse: &Arc<ClickHouse>,
+    settings: &Settings,
+) -> Result<Vec<Served>, Box<dyn Error>> {
     let all = [
         nginx(home, kind, settings)?,
         hyper(home, kind, settings)?,
@@ -104,6 +117,7 @@ fn servers(home: &Path, kind: Kind, settings: &Settings) -> Result<Vec<Served>, 
         forebay("fsync blackhole", "", "pages", "fsync", BLACKHOLE, home, kind, settings)?,
         forebay("memory parquet", "", "pages", "memory", PARQUET, home, kind, settings)?,
         forebay("fsync parquet", "", "pages", "fsync", PARQUET, home, kind, settings)?,
+        into_clickhouse(home, kind, clickhouse, settings)?,
         forebay("fsync ecs parquet", ENRICHED, "events", "fsync", PARQUET, home, kind, settings)?,
     ];
     Ok(all.into_iter().filter(|it| it.job.name.contains(&settings.only)).collect())
@@ -116,8 +130,8 @@ fn take_turns(all: &mut [Served], rounds: usize) -> Outcome {
             (served.job.before)()?;
             let Load { kind, requests, .. } = served.load;
             let loaded = loaded(&served.load).map_err(|error| format!("{}: {error}", served.job.name))?;
-            if let Some(lake) = &served.lake {
-                let (there, due) = (rows(lake)?, requests * events(kind));
+            if let Some(there) = &served.there {
+                let (there, due) = (there()?, requests * events(kind));
                 if there != due {
                     return Err(format!("{}: {there} rows of {due} are there", served.job.name).into());
                 }
@@ -158,7 +172,8 @@ fn show_times(all: &[Served], rate: u64) {
     for served in all {
         let mut rounds: Vec<&Loaded> = served.loaded.iter().collect();
         rounds.sort_by_key(|it| it.answers.p99);
-        let Some(Loaded { answers: Times { median, p99, p999, most }, syncs, taken, .. }) = rounds.get(rounds.len() / 2)
+        let Some(Loaded { answers: Times { median, p99, p999, most }, syncs, taken, .. }) =
+            rounds.get(rounds.len() / 2)
         else {
             continue;
         };
@@ -200,7 +215,7 @@ fn served(
         files.iter().try_for_each(|(name, text)| Ok(fs::write(place.join(name), text)?))
     };
     let load = Load { server, port, directory, kind, requests: 0, connections: settings.connections, rate: None };
-    Ok(Served { job: Job::new(name, Vec::new(), before), load, lake: None, loaded: Vec::new() })
+    Ok(Served { job: Job::new(name, Vec::new(), before), load, there: None, loaded: Vec::new() })
 }
 
 /// nginx that answers 204, with one process and no log.
@@ -256,6 +271,27 @@ fn forebay(
         vec![("pipeline.toml", text)]
     };
     let mut served = served(name, home, command, pipeline, kind, settings)?;
-    served.lake = (sink == PARQUET).then(|| served.load.directory.join("out"));
+    let lake = served.load.directory.join("out");
+    served.there = (sink == PARQUET).then(|| Box::new(move || rows(&lake)) as Rows);
+    Ok(served)
+}
+
+/// The program into a table, which is made anew for each round.
+fn into_clickhouse(
+    home: &Path,
+    kind: Kind,
+    server: &Arc<ClickHouse>,
+    settings: &Settings,
+) -> Result<Served, Box<dyn Error>> {
+    let sink =
+        format!("type = \"clickhouse\"\nendpoint = \"{}\"\ntable = \"{TABLE}\"\ncreate = true\n", server.endpoint());
+    let mut served = forebay("fsync clickhouse", "", "pages", "fsync", &sink, home, kind, settings)?;
+    let (emptied, before) = (server.clone(), served.job.before);
+    served.job.before = Box::new(move || {
+        emptied.ask(&format!("DROP TABLE IF EXISTS {TABLE} SYNC"))?;
+        before()
+    });
+    let server = server.clone();
+    served.there = Some(Box::new(move || Ok(server.ask(&format!("SELECT count() FROM {TABLE}"))?.parse()?)));
     Ok(served)
 }

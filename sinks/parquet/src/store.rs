@@ -3,7 +3,7 @@
 //! Nothing that is written is visible before [`Upload::place`]. What a commit that a crash cut short may have left
 //! visible is known by a note: see [`Store::note`].
 
-mod disk;
+pub(crate) mod disk;
 mod local;
 mod s3;
 

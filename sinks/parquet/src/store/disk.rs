@@ -43,20 +43,31 @@ impl From<DiskError> for SinkError {
 /// Makes a directory and its missing ancestors, each of them durable: a new directory is lost in a power failure
 /// until the directory that it is in was synced.
 pub(crate) fn create_directories(path: &Path) -> Result<(), DiskError> {
+    if create_directory(path)? {
+        return Ok(());
+    }
+    let parent = parent(path);
+    if parent != path {
+        create_directories(parent)?;
+    }
+    match create_directory(path)? {
+        true => Ok(()),
+        // The parent is there, and nothing can be made in it: it was removed, and this process still has it open, for one as
+        // its working directory. Or somebody has removed it just now.
+        false => Err(DiskError::new("create directory", path, ErrorKind::NotFound.into())),
+    }
+}
+
+/// Makes a directory, durable, if it is not there. `false`: its parent is missing.
+fn create_directory(path: &Path) -> Result<bool, DiskError> {
     let failed = |error| DiskError::new("create directory", path, error);
     match fs::create_dir(path) {
-        Ok(()) => sync_directory(parent(path)),
+        Ok(()) => sync_directory(parent(path)).map(|()| true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            if fs::metadata(path).map_err(failed)?.is_dir() {
-                Ok(())
-            } else {
-                Err(failed(ErrorKind::NotADirectory.into()))
-            }
+            let is_directory = fs::metadata(path).map_err(failed)?.is_dir();
+            is_directory.then_some(true).ok_or_else(|| failed(ErrorKind::NotADirectory.into()))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound && parent(path) != path => {
-            create_directories(parent(path))?;
-            create_directories(path)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failed(error)),
     }
 }

@@ -1,12 +1,15 @@
 //! What fails, and what is left then.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 
 use arrow_array::RecordBatch;
 use expect_test::expect;
 use forebay_api::{SinkConfig, SinkError};
 use forebay_testkit::{canonical, delivery};
+
+use crate::store::disk::create_directories;
 
 use super::{HOUR, Place, SEVEN, begin, deliver, events};
 
@@ -282,4 +285,17 @@ async fn open_needs_a_directory() {
     let error = place.config("").open(two_hours().schema()).await.err().unwrap();
     expect!["cannot create directory `PATH/.staging`: a file stands where a directory is needed"]
         .assert_eq(&error.to_string().replace(place.path().to_str().unwrap(), "PATH"));
+}
+
+/// Scenario: the directory in which directories are to be made was removed, and somebody has it open, as a process has its
+/// working directory.
+/// Guarantees: an error says so, and the process goes on.
+#[test]
+fn a_removed_directory_that_is_open() {
+    let removed = tempfile::tempdir().unwrap();
+    let open = fs::File::open(removed.path()).unwrap();
+    removed.close().unwrap();
+    let path = format!("/proc/self/fd/{}/year=2026/month=11", open.as_raw_fd());
+    let error = create_directories(path.as_ref()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot create directory `/proc/self/fd/"), "{error}");
 }
