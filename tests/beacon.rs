@@ -1,8 +1,10 @@
 //! Browser events through the whole program: under `kill -9`, and under more load than the sink takes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -23,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A port that nobody listens on at the moment.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn pipeline(port: u16) -> String {
@@ -232,27 +234,104 @@ fn asked(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |it| it.parse().expect("it is a number"))
 }
 
-/// Posts events one after the other, each again under its id until it is answered, also while the program is killed; until
-/// `is_over`, and then the last one to its end.
-fn post_through_kills(address: SocketAddr, oracle: &Mutex<Oracle>, is_over: &AtomicBool) {
-    let mut client = Client::new(address);
-    while !is_over.load(Ordering::Relaxed) {
-        let (id, body) = {
-            let mut oracle = oracle.lock().unwrap();
-            let id = oracle.claim(1).start;
-            (id, event(&oracle, id))
-        };
-        loop {
-            match client.post("/", "Content-Type: text/plain\r\n", body.as_bytes()) {
-                Ok(answer) => {
-                    assert_eq!(answer.status, 204, "{answer:?}");
-                    break oracle.lock().unwrap().acknowledge([id]);
+/// What clients send to the program while it is killed again and again.
+pub struct Killed {
+    /// The pipeline, which delivers to `./lake`.
+    pub text: String,
+    /// The port of its source.
+    pub port: u16,
+    /// How often it is killed.
+    pub kills: u64,
+    /// How many connections send.
+    pub connections: u64,
+    /// How many events a request has.
+    pub events: u64,
+    /// The request with the events of these ids.
+    pub request: fn(&Oracle, Range<u64>) -> Vec<u8>,
+    /// The status with which it is answered.
+    pub taken: u16,
+    /// Where the spool is that must be whole afterwards.
+    pub spool: &'static str,
+}
+
+impl Killed {
+    /// Sends requests one after the other, each again until it is answered, also while the program is killed; until
+    /// `is_over`, and then the last one to its end.
+    fn send(&self, oracle: &Mutex<Oracle>, is_over: &AtomicBool) {
+        let mut client = Client::new(([127, 0, 0, 1], self.port).into());
+        while !is_over.load(Ordering::Relaxed) {
+            let (ids, request) = {
+                let mut oracle = oracle.lock().unwrap();
+                let ids = oracle.claim(self.events);
+                (ids.clone(), (self.request)(&oracle, ids))
+            };
+            loop {
+                match client.send(&request) {
+                    Ok(answer) => {
+                        assert_eq!(answer.status, self.taken, "{answer:?}");
+                        break oracle.lock().unwrap().acknowledge(ids);
+                    }
+                    // It is not up yet, or was killed.
+                    Err(_) => sleep(Duration::from_millis(5)),
                 }
-                // It is not up yet, or was killed.
-                Err(_) => sleep(Duration::from_millis(5)),
             }
         }
     }
+
+    /// Kills at random moments, one in four while the program starts, and starts it again. Then every event that was
+    /// answered is in Parquet exactly once, and nothing else is.
+    pub fn survives(&self) {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join("pipeline.toml"), &self.text).unwrap();
+        let seed = seed();
+        let (mut random, oracle) = (Random::new(seed), Mutex::new(Oracle::new(seed)));
+        let is_over = AtomicBool::new(false);
+        let running = || {
+            let mut command = forebay(dir);
+            command.args(["run", "--quiet"]);
+            Running::start(dir, self.port, command)
+        };
+        let running = std::thread::scope(|scope| {
+            (0..self.connections).for_each(|_| drop(scope.spawn(|| self.send(&oracle, &is_over))));
+            for _ in 0..self.kills {
+                if random.fraction() < 0.25 {
+                    let mut child = start(dir);
+                    sleep(Duration::from_millis((random.fraction() * 500.0) as u64));
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                } else {
+                    let running = running();
+                    sleep(Duration::from_millis((random.fraction() * 1000.0) as u64));
+                    running.kill();
+                }
+            }
+            let running = running();
+            is_over.store(true, Ordering::Relaxed);
+            running
+        });
+        let oracle = oracle.into_inner().unwrap();
+        let answered = oracle.claimed();
+        assert!(answered > 100, "only {answered} events were answered");
+        let lake = dir.join("lake");
+        until("all is delivered", || {
+            rows(&lake, "count(*)").first().map_or(0, |it| it[0].as_u64().unwrap()) >= answered
+        });
+        running.stop();
+        let verdict = judge(&lake, &oracle);
+        println!("{} kills, {} connections, {answered} events answered: {verdict}", self.kills, self.connections);
+        assert!(verdict.is_good(), "{verdict}");
+        succeed(forebay(dir).args(["spool", "inspect", self.spool]));
+    }
+}
+
+/// One event of a page, under its id.
+fn beacon(oracle: &Oracle, ids: Range<u64>) -> Vec<u8> {
+    let body = event(oracle, ids.start);
+    let length = body.len();
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nContent-Type: text/plain\r\n\r\n");
+    (head + &body).into_bytes()
 }
 
 /// Scenario: connections post events, each again under its id until it is answered; the program is killed with `kill -9`
@@ -262,82 +341,60 @@ fn post_through_kills(address: SocketAddr, oracle: &Mutex<Oracle>, is_over: &Ato
 #[test]
 fn answered_events_survive_kills() {
     let (kills, connections) = (asked("FOREBAY_KILLS", KILLS), asked("FOREBAY_CONNECTIONS", CONNECTIONS));
-    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
-    let dir = dir.path();
+    let port = free_port();
     // A start reads again what is in reach. The events that are sent again come right behind those that they are copies of.
     let text = pipeline(port).replace("\n[sinks.lake]", "dedupe = { ids_max = 20000 }\n\n[sinks.lake]");
-    fs::write(dir.join("pipeline.toml"), text).unwrap();
-    let seed = seed();
-    let (mut random, oracle) = (Random::new(seed), Mutex::new(Oracle::new(seed)));
-    let is_over = AtomicBool::new(false);
-    let running = || {
-        let mut command = forebay(dir);
-        command.args(["run", "--quiet"]);
-        Running::start(dir, port, command)
-    };
-    let address = ([127, 0, 0, 1], port).into();
-    let running = std::thread::scope(|scope| {
-        (0..connections).for_each(|_| drop(scope.spawn(|| post_through_kills(address, &oracle, &is_over))));
-        for _ in 0..kills {
-            if random.fraction() < 0.25 {
-                let mut child = start(dir);
-                sleep(Duration::from_millis((random.fraction() * 500.0) as u64));
-                child.kill().unwrap();
-                child.wait().unwrap();
-            } else {
-                let running = running();
-                sleep(Duration::from_millis((random.fraction() * 1000.0) as u64));
-                running.kill();
-            }
-        }
-        let running = running();
-        is_over.store(true, Ordering::Relaxed);
-        running
-    });
-    let oracle = oracle.into_inner().unwrap();
-    let answered = oracle.claimed();
-    assert!(answered > 100, "only {answered} events were answered");
-    let lake = dir.join("lake");
-    until("all is delivered", || rows(&lake, "count(*)").first().map_or(0, |it| it[0].as_u64().unwrap()) >= answered);
-    running.stop();
-    let verdict = judge(&lake, &oracle);
-    println!("{kills} kills, {connections} connections, {answered} events answered: {verdict}");
-    assert!(verdict.is_good(), "{verdict}");
-    succeed(forebay(dir).args(["spool", "inspect", "./spool"]));
+    Killed { text, port, kills, connections, events: 1, request: beacon, taken: 204, spool: "./spool" }.survives();
 }
 
-/// Scenario: `forebay spool` on a directory that is none, on a spool, and on one with a byte that has changed.
-/// Guarantees: what is there is told; damage gives exit code 1 and its place; a repair keeps what was.
+/// Scenario: the same, five times, with `durability = "memory"`: events are answered before they are synced.
+/// Guarantees: the same. The end of a process takes nothing from the operating system: only a power cut may cost events.
+#[test]
+fn events_in_memory_survive_kills() {
+    let port = free_port();
+    let keys = "directory = \"./spool\", durability = \"memory\"";
+    let text = pipeline(port)
+        .replace("directory = \"./spool\"", keys)
+        .replace("\n[sinks.lake]", "dedupe = { ids_max = 20000 }\n\n[sinks.lake]");
+    assert!(text.contains(keys));
+    Killed { text, port, kills: 5, connections: 4, events: 1, request: beacon, taken: 204, spool: "./spool" }
+        .survives();
+}
+
+/// Scenario: events are answered and not delivered, and the program is killed; `forebay spool` looks at a directory that is none,
+/// at the spool, and at the spool with a byte that has changed; it repairs that, and the program starts again.
+/// Guarantees: what is there is told; damage gives exit code 1 and its place; a repair says what it has done and where the
+/// bytes are that it has set aside, and then the code is 0; the event that was hit is a dead letter, and all others arrive.
 #[test]
 fn a_spool_is_inspected_and_repaired() {
+    const EVENTS: u32 = 20;
     let dir = tempfile::tempdir().unwrap();
     let (dir, port) = (dir.path(), free_port());
-    let none = run(forebay(dir).args(["spool", "inspect", "./spool"]));
+    let spool = |arguments: &[&str]| run(forebay(dir).arg("spool").args(arguments).arg("./spool"));
+    let none = spool(&["inspect"]);
     expect![[r#"
         Some(1) error: there is no directory `./spool`
         hint: name the one that stands in the file, under `spool`
     "#]]
     .assert_eq(&format!("{:?} {}", none.code, none.err));
 
-    fs::write(dir.join("pipeline.toml"), pipeline(port)).unwrap();
-    let mut child = start(dir);
-    let body = |n: u32| format!(r#"{{"event.id":"{n}","message":"{}"}}"#, "x".repeat(200));
-    let begun = Instant::now();
-    let mut n = 0;
-    while n < 20 && begun.elapsed() < Duration::from_secs(60) {
-        match post(port, &body(n)) {
-            Some(200..300) => n += 1,
-            Some(status) => panic!("{status}"),
-            None => sleep(Duration::from_millis(20)),
-        }
+    let running = |age: &str| {
+        fs::write(dir.join("pipeline.toml"), pipeline(port).replace("100ms", age)).unwrap();
+        let mut command = forebay(dir);
+        command.args(["run", "--quiet"]);
+        Running::start(dir, port, command)
+    };
+    // Nothing is delivered before it is killed.
+    let first = running("1h");
+    for n in 0..EVENTS {
+        assert_eq!(post(port, &format!(r#"{{"event.id":"{n}","message":"{}"}}"#, "x".repeat(200))), Some(204));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let whole = run(forebay(dir).args(["spool", "inspect", "./spool", "--json"]));
+    first.kill();
+    let whole = spool(&["inspect", "--json"]);
     assert_eq!(whole.code, Some(0), "{}{}", whole.out, whole.err);
-    let inspected: serde_json::Value = serde_json::from_str(&whole.out).unwrap();
+    let inspected: Value = serde_json::from_str(&whole.out).unwrap();
     let frames: u64 = inspected["segments"].as_array().unwrap().iter().map(|it| it["frames"].as_u64().unwrap()).sum();
-    assert_eq!(frames, 20, "{inspected}");
+    assert_eq!((frames, &inspected["set_aside"]), (EVENTS.into(), &json!([])), "{inspected}");
 
     let name = inspected["segments"][0]["name"].as_str().unwrap().to_owned();
     let path = dir.join("spool").join(&name);
@@ -345,11 +402,63 @@ fn a_spool_is_inspected_and_repaired() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     fs::write(&path, &bytes).unwrap();
-    let damaged = run(forebay(dir).args(["spool", "inspect", "./spool"]));
+    let damaged = spool(&["inspect"]);
     assert_eq!(damaged.code, Some(1), "{}", damaged.out);
     assert!(damaged.out.contains("damaged: bytes "), "{}", damaged.out);
-    let repaired = succeed(forebay(dir).args(["spool", "repair", "./spool"]));
-    println!("{}", repaired.out);
+
+    let mut told = String::new();
+    for arguments in [["repair"], ["repair"], ["inspect"]] {
+        let said = spool(&arguments);
+        // The table depends on how long an event is.
+        let lines = said.out.lines().filter(|it| !it.starts_with("segment") && !it.starts_with(&format!("{name} ")));
+        told += &format!("{arguments:?} {:?}\n", said.code);
+        lines.for_each(|it| told += &format!("{}\n", it.replace(&bytes.len().to_string(), "BYTES")));
+    }
+    expect![[r#"
+        ["repair"] Some(0)
+        0000000000000001.spool: written anew with its whole frames; as it was: 0000000000000001.spool.damaged
+        nothing reads what ends with `.damaged`: remove it when nobody needs it any more
+        ["repair"] Some(0)
+        nothing is damaged; a torn tail is cut off at the next start
+        ["inspect"] Some(0)
+        0000000000000001.spool.damaged: BYTES bytes, set aside by a repair; nothing reads it, and it may be removed
+    "#]]
+    .assert_eq(&told);
+    assert_eq!(fs::read(path.with_added_extension("damaged")).unwrap(), bytes);
+
+    let second = running("100ms");
+    let lake = dir.join("lake");
+    let letters = || -> Vec<Value> {
+        let files = files(&dir.join("refused")).into_iter().filter(|it| it.extension().is_some_and(|it| it == "jsonl"));
+        let texts: String = files.map(|it| fs::read_to_string(it).unwrap()).collect();
+        texts.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+    };
+    until("all that is left arrives", || rows(&lake, "1").len() as u32 >= EVENTS - 1 && !letters().is_empty());
+    second.stop();
+    let arrived = rows(&lake, "\"event.id\"");
+    let ids: BTreeSet<&str> = arrived.iter().map(|it| it[0].as_str().unwrap()).collect();
+    assert_eq!((arrived.len() as u32, ids.len() as u32), (EVENTS - 1, EVENTS - 1));
+    let lost = (0..EVENTS).find(|it| !ids.contains(it.to_string().as_str())).unwrap() + 1;
+    let letters = letters();
+    let reason = letters[0]["reason"].as_str().unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(reason.starts_with(&format!("the requests {lost} to {lost} of the spool cannot be read")), "{reason}");
+}
+
+/// Scenario: the program is to listen where another one does.
+/// Guarantees: it ends with code 1, and says which address it is and how to find who has it.
+#[test]
+fn the_port_is_in_use() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = other.local_addr().unwrap().port();
+    fs::write(dir.path().join("pipeline.toml"), pipeline(port)).unwrap();
+    let said = run(forebay(dir.path()).env("FOREBAY_LOG", "error").args(["run", "--quiet"]));
+    expect![[r#"
+        Some(1)
+        error: `pages` could not be opened
+          caused by: `127.0.0.1:PORT` cannot be listened on: another process listens there; `ss -ltnp sport = :PORT` or `lsof -i :PORT` shows which
+    "#]]
+    .assert_eq(&format!("{:?}\n{}", said.code, said.err.replace(&port.to_string(), "PORT")));
 }
 
 /// Senders that send as much as they can for so long, each request with many events; what is refused with 503 is given up.

@@ -43,7 +43,7 @@ retry = {{ wait_max = "500ms" }}
 }
 
 /// Asks for a path: the status and the body.
-fn get(port: u16, path: &str) -> (u16, String) {
+pub fn get(port: u16, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -53,7 +53,7 @@ fn get(port: u16, path: &str) -> (u16, String) {
 }
 
 /// All samples, by name, component and what else tells them apart, as Prometheus's own reader understands them.
-fn samples(port: u16) -> BTreeMap<String, f64> {
+pub fn samples(port: u16) -> BTreeMap<String, f64> {
     let (status, text) = get(port, "/metrics");
     assert_eq!(status, 200, "{text}");
     let script = "import json, sys\n\

@@ -238,7 +238,7 @@ fn the_word_that_means_four_things() {
 fn links_lead_somewhere() {
     let mut faults = Vec::new();
     let mut pages: Vec<PathBuf> =
-        [".github", "docs"].iter().chain(&CODE).flat_map(|it| files(&root().join(it))).collect();
+        [".github", "clients", "deploy", "docs"].iter().chain(&CODE).flat_map(|it| files(&root().join(it))).collect();
     pages.extend(fs::read_dir(root()).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_file()));
     pages.retain(|it| it.extension().is_some_and(|it| it == "md"));
     assert!(!pages.is_empty(), "no pages were found");

@@ -193,7 +193,7 @@ pub enum SpoolCommand {
     #[command(after_help = "Example: forebay spool inspect ./data/web/spool")]
     Inspect(Spool),
     /// Write damaged segments anew with their whole frames, so that nothing stumbles over the damage. What is damaged is
-    /// kept beside them. The pipeline must not run.
+    /// kept beside them until somebody removes it. The pipeline must not run.
     #[command(after_help = "Example: forebay spool repair ./data/web/spool")]
     Repair(Spool),
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use forebay_spool::{Directory, Inspection, SegmentInspection, inspect, repair};
+use forebay_spool::{DAMAGED, Directory, Inspection, SegmentInspection, inspect, repair};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{Spool, SpoolCommand};
@@ -24,7 +24,10 @@ pub fn spool(command: &SpoolCommand) -> Result<ExitCode, Failure> {
                 (false, []) => "nothing is damaged; a torn tail is cut off at the next start\n".to_owned(),
                 (false, names) => names
                     .iter()
-                    .map(|it| format!("{it}: written anew with its whole frames; as it was: {it}.damaged\n"))
+                    .map(|it| format!("{it}: written anew with its whole frames; as it was: {it}{DAMAGED}\n"))
+                    .chain([format!(
+                        "nothing reads what ends with `{DAMAGED}`: remove it when nobody needs it any more\n"
+                    )])
                     .collect(),
             });
             Ok(ExitCode::SUCCESS)
@@ -47,6 +50,16 @@ fn cannot(arguments: &Spool, what: &str, error: &(dyn std::error::Error + 'stati
 }
 
 fn text(found: &Inspection) -> String {
+    let mut text = segments(found);
+    for (name, bytes) in &found.set_aside {
+        text.push_str(&format!(
+            "{name}: {bytes} bytes, set aside by a repair; nothing reads it, and it may be removed\n"
+        ));
+    }
+    text
+}
+
+fn segments(found: &Inspection) -> String {
     if found.segments.is_empty() {
         return "no segments: nothing waits here\n".to_owned();
     }
@@ -78,5 +91,6 @@ fn as_json(found: &Inspection) -> Json {
     json!({
         "spool": found.spool.map(|it| format!("{it:016x}")),
         "segments": found.segments.iter().map(segment).collect::<Json>(),
+        "set_aside": found.set_aside.iter().map(|(name, bytes)| json!({ "name": name, "bytes": bytes })).collect::<Json>(),
     })
 }

@@ -1,5 +1,7 @@
 //! The command line, and what the commands make of a plan. Whole programs are run by the tests in `tests/`.
 
+mod any_text;
+
 use std::path::Path;
 
 use clap::{CommandFactory, Parser};

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Server {
         let protocols: &[&str] = if bounds.http_2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let acceptor = certificate.as_ref().map(|it| it.acceptor(protocols)).transpose()?;
         let listener = TcpListener::bind(listen).await;
-        let listener = listener.map_err(|error| format!("`{listen}` cannot be listened on: {error}"))?;
+        let listener = listener.map_err(|error| cannot(listen, &error))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, tls = certificate.is_some(), "listening");
         let connections_max = descriptors.connections_max();
@@ -125,6 +126,22 @@ impl Server {
     pub fn stats(&self) -> Arc<dyn Stats> {
         Arc::new(self.counters.clone())
     }
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+fn cannot(listen: SocketAddr, error: &io::Error) -> String {
+    let port = listen.port();
+    let more = match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!("another process listens there; `ss -ltnp sport = :{port}` or `lsof -i :{port}` shows which")
+        }
+        ErrorKind::AddrNotAvailable => {
+            "no interface of this machine has that address; `0.0.0.0` stands for all".to_owned()
+        }
+        ErrorKind::PermissionDenied => "ports below 1024 need the capability `CAP_NET_BIND_SERVICE`".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("`{listen}` cannot be listened on: {more}")
 }
 
 /// Accepts connections for ever.

@@ -1,3 +1,4 @@
+mod any_bytes;
 mod bodies;
 mod certificates;
 mod connections;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One directory of a disk, and the files in it. Names have no slashes.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub trait Disk: Send + Sync + 'static {
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// Makes a file, which must not be there yet.
+    /// Makes a file, which must not be there yet, and which only the user of this process may read.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file that is there.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
@@ -117,7 +117,8 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        // What strangers sent is for nobody but the user of the process.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path.join(name))?;
         Ok(Box::new(RealFile(file)))
     }
 

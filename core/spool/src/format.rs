@@ -27,6 +27,9 @@
 //! Both sums of a frame begin with the numbers of the spool and of the segment. So bytes of another segment never pass
 //! for a frame, and a client that sends something that looks like one would have to know them.
 //!
+//! In every version of the format the marker and the version stand at these places of a header, and its sum covers the 60
+//! bytes before it: so a segment of another version is told from a damaged one, and nothing of it is given up.
+//!
 //! `after` makes an end of what a segment before may hold beyond it: frames of which it is not known whether they
 //! are durable, because a sync failed.
 

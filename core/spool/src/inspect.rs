@@ -8,6 +8,9 @@ use crate::format::{BadHeader, HEADER_BYTES, Header, Seed, encode_frame, file_na
 use crate::scan::{Scan, Step};
 use crate::segments::{Segment, found, readable, spool_number, walk};
 
+/// What the name of a segment ends with that was set aside by a repair.
+pub const DAMAGED: &str = ".damaged";
+
 /// What is in a spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
@@ -15,6 +18,9 @@ pub struct Inspection {
     pub spool: Option<u64>,
     /// Its segments, in their order.
     pub segments: Vec<SegmentInspection>,
+    /// The segments as they were before a repair, with their bytes. They are for people to look at and to remove: nothing
+    /// reads them, and no limit counts them.
+    pub set_aside: Vec<(String, u64)>,
 }
 
 /// What is in a segment.
@@ -49,7 +55,7 @@ impl SegmentInspection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
     /// Segments that were written anew with their whole frames alone. Each is kept as it was beside it, with
-    /// `.damaged` at the end of its name.
+    /// [`DAMAGED`] at the end of its name, until somebody removes it.
     pub rewritten: Vec<String>,
 }
 
@@ -78,7 +84,16 @@ pub fn inspect(disk: &dyn Disk) -> Result<Inspection, OpenError> {
             damaged: walked.damaged,
         });
     }
-    Ok(Inspection { spool, segments })
+    let mut set_aside = Vec::new();
+    for name in disk.names().map_err(read)?.into_iter().filter(|it| it.ends_with(DAMAGED)) {
+        match disk.open(&name).and_then(|it| it.len()) {
+            // Somebody removes it just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            bytes => set_aside.push((name, bytes.map_err(read)?)),
+        }
+    }
+    set_aside.sort_unstable();
+    Ok(Inspection { spool, segments, set_aside })
 }
 
 /// Writes damaged segments anew, with their whole frames alone. What is lost stays lost, and readers go on to say so; but
@@ -117,7 +132,7 @@ pub fn repair(disk: &dyn Disk) -> Result<Repaired, OpenError> {
 /// Writes the whole frames of a segment to another file, which takes its place; and all from `tail` on.
 fn rewrite(disk: &dyn Disk, segment: Segment, header: Header, tail: Option<u64>) -> io::Result<()> {
     let name = file_name(segment.number);
-    let (new, old) = (format!("{name}.new"), format!("{name}.damaged"));
+    let (new, old) = (format!("{name}.new"), format!("{name}{DAMAGED}"));
     // What an earlier try left.
     if disk.names()?.contains(&new) {
         disk.remove(&new)?;

@@ -11,6 +11,7 @@
 //! - A sync that fails is never asked for again on the same file, because Linux then calls clean what it could not
 //!   write. The segment is closed where it was durable, and what came behind is written once more, to a new file; if
 //!   that fails too, those who wait are told.
+//! - Nobody has to wait for ever for a disk that does not answer: [`Spool::append_within`], [`Spool::waits`].
 //! - Full is an answer: of the disk or of the limit of the spool. What was accepted stays.
 //! - A torn tail is cut when the spool is opened, and said. Damage before whole frames costs only what is damaged, and
 //!   the reader names the sequence numbers: [`Entry::Lost`].
@@ -44,7 +45,7 @@ use serde::Deserialize;
 
 pub use disk::{Directory, Disk, DiskFile};
 pub use format::PAYLOAD_BYTES_MAX;
-pub use inspect::{Inspection, Repaired, SegmentInspection, inspect, repair};
+pub use inspect::{DAMAGED, Inspection, Repaired, SegmentInspection, inspect, repair};
 pub use reader::{Entry, Reader};
 pub use spool::{Spool, Standing};
 
@@ -119,7 +120,8 @@ impl OpenError {
     }
 }
 
-/// Why something was not appended. It will not be read, unless the process ends before the next append.
+/// Why something was not appended. Unless it says otherwise, it will not be read, or only if the process ends before the
+/// next append.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// There is no room, in the spool or on the disk.
@@ -131,6 +133,9 @@ pub enum AppendError {
     /// The disk failed.
     #[error("the spool could not be written: {0}")]
     Failed(String),
+    /// The disk did not answer in time. What it was given may be appended all the same, and be read.
+    #[error("the disk of the spool does not answer")]
+    Stalled,
 }
 
 /// Why nothing could be read.

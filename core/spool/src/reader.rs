@@ -77,6 +77,11 @@ impl Reader {
         self.spool
     }
 
+    /// Where the spool is, for messages.
+    pub fn place(&self) -> String {
+        self.disk.place()
+    }
+
     /// The sequence number that is due: of the next frame, or a lower one if some are left out.
     pub fn due(&self) -> u64 {
         self.behind.as_ref().map_or(self.next, Entry::last)

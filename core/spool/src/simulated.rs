@@ -1,4 +1,4 @@
-//! A disk in memory that cuts the power, tears writes, fails, is full and lies, all by a seed.
+//! A disk in memory that cuts the power, tears writes, fails, hangs, is full and lies, all by a seed.
 //!
 //! It keeps what was synced apart from what was only written. When the power is cut, of each write since the last sync
 //! any part may be there, of each file its name or not. After a failed sync the file looks as before, and what was written
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile};
 
@@ -32,6 +33,7 @@ struct State {
     opens_until_failure: Option<u32>,
     bytes_max: Option<u64>,
     lies: bool,
+    hangs: bool,
     /// How often the power was cut: a file that was opened before is gone.
     boots: u64,
 }
@@ -74,6 +76,7 @@ impl SimulatedDisk {
             opens_until_failure: None,
             bytes_max: None,
             lies: false,
+            hangs: false,
             boots: 0,
         })))
     }
@@ -116,6 +119,11 @@ impl SimulatedDisk {
     /// Whether a sync says yes and does nothing.
     pub fn set_lies(&self, lies: bool) {
         self.state().lies = lies;
+    }
+
+    /// Whether a sync does not come back until it is told otherwise, as on a network disk whose server is away.
+    pub fn set_hangs(&self, hangs: bool) {
+        self.state().hangs = hangs;
     }
 
     /// Changes the bytes of a file, those that are durable too.
@@ -342,6 +350,9 @@ impl DiskFile for OpenFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        while self.disk.state().hangs {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.disk.state();
         state.step()?;
         let fails = state.syncs_failing > 0;

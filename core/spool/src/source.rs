@@ -2,19 +2,69 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use forebay_api::{BoxError, ByteSize, Partition, Position};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Durability, Options};
+use crate::{Durability, Options, ReadError, Spool};
+
+/// For so long a request waits for the disk. Then its client is told to try again; that does no harm where a request that
+/// comes twice is known.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether the disk has not answered for half as long as requests wait for it: time to send them elsewhere.
+pub fn is_stalled(spool: &Spool, patience: Duration) -> bool {
+    spool.waits() >= patience / 2
+}
+
+/// Why a source cannot read on.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The disk did not give what it has; asking again goes on at the same place.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What comes next was written by another version of the program.
+    #[error(transparent)]
+    Format(#[from] OtherFormat),
+}
+
+/// A request is kept in another format than this program reads. The end of the source: whatever it made of it would be lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "request {sequence} of the spool at `{place}` has format {found}, and this program reads format {expected}: nothing is \
+     lost; start the version that wrote it, or put the directory aside"
+)]
+pub struct OtherFormat {
+    /// The directory.
+    pub place: String,
+    /// The number of the request.
+    pub sequence: u64,
+    /// Its format, by the first byte of the frame.
+    pub found: String,
+    /// The one that is read.
+    pub expected: u8,
+}
+
+impl OtherFormat {
+    /// That of a frame that cannot be decoded. Its bytes are whole: their sum was right.
+    pub fn new(place: String, sequence: u64, payload: &[u8], expected: u8) -> Self {
+        let found = match payload.first() {
+            None => "none".to_owned(),
+            Some(version) if *version == expected => format!("{version}, but of another source"),
+            Some(version) => version.to_string(),
+        };
+        Self { place, sequence, found, expected }
+    }
+}
 
 /// Where requests are kept until every sink has them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpoolKeys {
     /// A directory on the local disk, which is made if need be and which nothing else may use, such as
-    /// `"/var/lib/forebay/pages"`. It must outlive the process: on a machine that forgets its disk, what no sink has yet is
+    /// `"/var/lib/forebay/pages"`. Only the user of the process can read the files in it. It must outlive the process: on a machine that forgets its disk, what no sink has yet is
     /// lost.
     pub directory: PathBuf,
     /// All files of requests together do not become larger; when they are as large, requests are answered with 503. By

@@ -57,6 +57,8 @@ struct Shared {
 
 struct Queue {
     waiting: Vec<Waiting>,
+    /// What the thread is at: since when the oldest payload of the group has waited.
+    writing_since: Option<Instant>,
     release: Option<Release>,
     is_closed: bool,
     /// The thread is to be woken when so many wait; `usize::MAX`: it is awake, and looks by itself.
@@ -71,6 +73,9 @@ struct Release {
 
 struct Waiting {
     payload: Bytes,
+    since: Instant,
+    /// When it is not to be written any more.
+    until: Option<Instant>,
     answer: Answer,
 }
 
@@ -97,7 +102,13 @@ impl Spool {
         let (number, segments) = (log.spool(), log.segments.clone());
         let (publish, durable) = watch::channel(log.durable);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { waiting: Vec::new(), release: None, is_closed: false, woken_at: usize::MAX }),
+            queue: Mutex::new(Queue {
+                waiting: Vec::new(),
+                writing_since: None,
+                release: None,
+                is_closed: false,
+                woken_at: usize::MAX,
+            }),
             news: Condvar::new(),
             room: Arc::new(Semaphore::new(WAITING_BYTES_MAX / PERMIT_BYTES)),
             bytes: AtomicU64::new(log.bytes()),
@@ -122,6 +133,21 @@ impl Spool {
     ///
     /// If the payload is not durable: it was not appended, as far as that can be known of a disk that fails.
     pub async fn append(&self, payload: Bytes) -> Result<u64, AppendError> {
+        self.append_until(payload, None).await
+    }
+
+    /// The same, but waits no longer than this for a disk that does not answer. What is not written by then will not be;
+    /// what the disk was given may be appended or not.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Stalled`] when the time is over, and what [`Spool::append`] says.
+    pub async fn append_within(&self, payload: Bytes, patience: Duration) -> Result<u64, AppendError> {
+        let appended = self.append_until(payload, Some(Instant::now() + patience));
+        tokio::time::timeout(patience, appended).await.unwrap_or(Err(AppendError::Stalled))
+    }
+
+    async fn append_until(&self, payload: Bytes, until: Option<Instant>) -> Result<u64, AppendError> {
         let permits = (payload.len() / PERMIT_BYTES + 1).min(WAITING_BYTES_MAX / PERMIT_BYTES) as u32;
         let closed = || AppendError::Failed("it is closed".to_owned());
         let room = self.shared.room.clone().acquire_many_owned(permits).await.map_err(|_| closed())?;
@@ -131,7 +157,8 @@ impl Spool {
             if queue.is_closed {
                 return Err(closed());
             }
-            queue.waiting.push(Waiting { payload, answer: Answer { told, _room: room } });
+            let since = Instant::now();
+            queue.waiting.push(Waiting { payload, since, until, answer: Answer { told, _room: room } });
             let is_due = queue.waiting.len() >= queue.woken_at;
             if is_due {
                 queue.woken_at = usize::MAX;
@@ -172,6 +199,19 @@ impl Spool {
     /// Reads the durable frames behind `after`; from the oldest one that is kept on, if that is `None`.
     pub fn reader(&self, after: Option<u64>) -> Reader {
         Reader::new(self.disk.clone(), self.number, self.segments.clone(), after)
+    }
+
+    /// For how long the payload has waited that has waited longest; nothing if none does. It counts whether somebody still
+    /// waits for it or not: it tells a disk that does not answer.
+    pub fn waits(&self) -> Duration {
+        let queue = self.shared.queue();
+        let since = queue.writing_since.or_else(|| queue.waiting.first().map(|it| it.since));
+        since.map_or(Duration::ZERO, |it| it.elapsed())
+    }
+
+    /// The disk that it lies on.
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
     }
 
     /// How full it is.
@@ -246,6 +286,7 @@ impl Writer {
     /// moment for the others; who comes alone waits for nobody.
     fn next(&mut self, sync_at: Instant) -> (Vec<Waiting>, Option<Release>, bool) {
         let mut queue = self.shared.queue();
+        queue.writing_since = None;
         let mut gathered_at = None;
         while queue.release.is_none() && !queue.is_closed && queue.waiting.len() < self.together {
             let is_gathering = !queue.waiting.is_empty();
@@ -265,9 +306,14 @@ impl Writer {
             };
             queue.woken_at = usize::MAX;
         }
-        let waiting = std::mem::take(&mut queue.waiting);
+        let mut waiting = std::mem::take(&mut queue.waiting);
+        queue.writing_since = waiting.first().map(|it| it.since);
         if !waiting.is_empty() {
             self.together = waiting.len();
+        }
+        let now = Instant::now();
+        for late in waiting.extract_if(.., |it| it.until.is_some_and(|until| until <= now)) {
+            let _ = late.answer.told.send(Err(AppendError::Stalled));
         }
         (waiting, queue.release.take(), queue.is_closed)
     }

@@ -14,6 +14,8 @@ const CHARACTERS_MAX: usize = 600;
 pub(crate) struct Failure {
     /// The server's number, if it was the server that said something.
     code: Option<u32>,
+    /// Whether there was no answer in time.
+    is_late: bool,
     /// What it was about, and everything that was said, in one line.
     text: String,
     hint: Option<String>,
@@ -47,7 +49,13 @@ impl Failure {
             _ => None,
         };
         let hint = code.and_then(hint).map(str::to_owned);
-        Self { code, text: format!("{doing}: {}", one_line(&said)), hint }
+        let is_late = matches!(error, ClientError::TimedOut);
+        Self { code, is_late, text: format!("{doing}: {}", one_line(&said)), hint }
+    }
+
+    /// Whether there was no answer in time: a longer one may help.
+    pub(crate) fn is_late(&self) -> bool {
+        self.is_late
     }
 
     /// With another hint, if it is of this kind.
@@ -70,6 +78,14 @@ impl Failure {
     /// types that do not go together, DATA_TYPE_CANNOT_BE_USED_IN_KEY.
     pub(crate) fn is_of_statement(&self) -> bool {
         matches!(self.code, Some(36 | 42 | 43 | 44 | 46 | 47 | 50 | 53 | 62 | 446 | 549))
+    }
+
+    /// The row of the block, from 0, that is against a `CONSTRAINT` (VIOLATED_CONSTRAINT): the first one, says the text. Not to
+    /// be relied upon: it is that of another block if a view has such a table.
+    pub(crate) fn offender(&self) -> Option<u64> {
+        let (_, rest) = self.text.split_once("is violated at row ").filter(|_| self.code == Some(469))?;
+        let digits = rest.split(|it: char| !it.is_ascii_digit()).next()?;
+        digits.parse::<u64>().ok()?.checked_sub(1)
     }
 
     /// Whether a view of the table said it, not the table. Only the text knows.
@@ -154,7 +170,11 @@ fn hint(code: u32) -> Option<&'static str> {
         195 => "this user may not come from here (`<networks>`)",
         497 => "the user needs INSERT and SELECT on the table",
         201 => "the user's quota is used up until its interval is over",
-        202 => "too many queries at a time: `in_flight_max` is how many this sink makes",
+        159 => "the user's profile has a `max_execution_time`, which this takes longer than",
+        202 => {
+            "too many queries at a time: this sink makes up to `in_flight_max` of them for each table, and with `leases` so many \
+             for each shard that this process reads"
+        }
         241 => "the server's memory is short, or smaller inserts are wanted: `batch = { bytes_max = … }`",
         252 => "the server does not keep up with merging: fewer and larger inserts help, by `batch = { age_max = … }`",
         452 => "the user's profile does not let this sink set what exactly once needs",

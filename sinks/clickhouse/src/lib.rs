@@ -7,7 +7,7 @@
 //! - `server`: requests; `failure`: what errors mean to the engine.
 //! - `table`: the table as it is on the server, and whether the promise can be kept there.
 //! - `write`: the sink and its drafts; `route`: which rows go into which table; `portion`: what goes into one of them;
-//!   `search`: what one of them has of a delivery already.
+//!   `search`: what one of them has of a delivery already; `slowly`: how fast rows are looked for that it does not take.
 //! - `ddl`: statements that make a table, or add columns to it; `declared`: such statements, read; `sql`: names and
 //!   values in them.
 
@@ -22,6 +22,7 @@ mod portion;
 mod route;
 mod search;
 mod server;
+mod slowly;
 mod sql;
 mod table;
 #[cfg(test)]
@@ -108,8 +109,10 @@ pub use crate::route::{Routing, Tables};
 /// What the server says is judged by its number. A server or a table that is missing, quotas, short memory, too many
 /// parts, tables and users that may only be read, and everything that is not known are waited for. Wrong passwords and
 /// missing rights stop the pipeline; the next start goes on. If the server does not take the values of some row, as by
-/// a `CONSTRAINT`, the rows are halved until that row is alone, and it is refused with the server's reason. If columns
-/// of the table change, they are fetched again: when the server says so, and every half minute.
+/// a `CONSTRAINT`, the rows are halved until that row is alone, and it is refused with the server's reason. Where a table
+/// does not take 64 rows of a delivery or more, the others are looked for by ten INSERTs a second, and the log says so: once
+/// the table is mended, all that are left go in. If columns of the table change, they are fetched again: when the server
+/// says so, and every half minute.
 ///
 /// # Several tables
 ///
@@ -208,7 +211,8 @@ pub struct ClickHouse {
     /// Settings of ClickHouse for every INSERT, such as `{ insert_quorum = "auto" }`. Default: none.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
-    /// How long a server may take to answer an INSERT, or whether it has one; then it is asked again. Default: `"5m"`.
+    /// How long a server may take to answer an INSERT, or whether it has one; then it is asked again, and whether it has one
+    /// with twice the time. Default: `"5m"`.
     #[serde(default = "timeout")]
     pub timeout: Age,
 }

@@ -44,6 +44,15 @@ impl Range {
         (self.rows() > 1).then_some([Self { to: middle, ..self }, Self { from: middle, ..self }])
     }
 
+    pub(crate) fn holds(self, row: u64) -> bool {
+        self.from <= row && row < self.to
+    }
+
+    /// The row, from 0, of those that are left if these are taken out, in their order.
+    pub(crate) fn nth(self, nth: u64, without: impl Iterator<Item = u64>) -> u64 {
+        without.fold(self.from + nth, |row, out| row + u64::from(out <= row))
+    }
+
     fn contains(self, other: Self) -> bool {
         self.from <= other.from && other.to <= self.to
     }

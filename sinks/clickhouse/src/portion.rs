@@ -11,7 +11,8 @@ use crate::block::{self, Block};
 use crate::failure::{Failure, Kind, retry, stop};
 use crate::pieces::{Name, Next, Range, next};
 use crate::route::Share;
-use crate::search::Search;
+use crate::search::{Search, Unanswered};
+use crate::slowly::Slowly;
 use crate::sql;
 use crate::table::{TOKEN, Table};
 use crate::write::Shared;
@@ -44,6 +45,10 @@ pub(crate) struct Portion {
     /// What became of the last of `left` so far.
     tried: Tried,
     refused: BTreeMap<u64, String>,
+    /// The row that the server has named last as one that it does not take. Ranges that hold it need not be tried.
+    offender: Option<u64>,
+    slowly: Slowly,
+    unanswered: Unanswered,
 }
 
 /// What this process knows of an INSERT that is to be made.
@@ -86,6 +91,9 @@ impl Portion {
             left: None,
             tried: Tried::Never,
             refused: BTreeMap::new(),
+            offender: None,
+            slowly: Slowly::default(),
+            unanswered: Unanswered::default(),
         }
     }
 
@@ -107,6 +115,7 @@ impl Portion {
             Range::chunks(self.numbers.len() as u64).rev().collect()
         });
         while let Some(range) = left.pop() {
+            self.slowly.wait(&self.shared.full_name(self.table), &self.id).await;
             match self.insert(range).await {
                 Ok(outcome) => {
                     self.tried = Tried::Never;
@@ -114,6 +123,7 @@ impl Portion {
                         Outcome::Done => {}
                         Outcome::Halved([first, second]) => left.extend([second, first]),
                         Outcome::Refused(why) => {
+                            self.slowly.refused(&why);
                             self.refused.insert(range.from, why);
                         }
                     }
@@ -162,6 +172,10 @@ impl Portion {
     /// Sends a block, unless the table has it.
     async fn send(&mut self, table: &Table, range: Range, block: Block) -> Result<Outcome, SinkError> {
         let (sql, settings) = match self.step(table, range, &block).await? {
+            // What the server said of a row is believed so far: the row alone is sent all the same.
+            Step::Send if range.rows() > 1 && self.offender.is_some_and(|it| range.holds(it)) => {
+                return Ok(halved(range, || "one of its rows is not taken".to_owned()));
+            }
             Step::Send => insertion(table, &block),
             Step::Complete(partition) => completion(&self.shared.config.delivery_column, table, &partition, &block),
             Step::Settle(outcome) => return Ok(outcome),
@@ -172,7 +186,13 @@ impl Portion {
         }
         match self.shared.servers.insert(&doing, &sql, &settings, block.body).await {
             Ok(()) => Ok(Outcome::Done),
-            Err(failure) => self.failed(table, range, &block.name, &block.bounds, failure).await,
+            Err(failure) => {
+                let offender = failure.offender().map(|nth| range.nth(nth, block.refused.keys().copied()));
+                let outcome = self.failed(table, range, &block.name, &block.bounds, failure).await?;
+                // Only now it is certain that the table has nothing of the range.
+                self.offender = offender;
+                Ok(outcome)
+            }
         }
     }
 
@@ -186,7 +206,7 @@ impl Portion {
         failure: Failure,
     ) -> Result<Outcome, SinkError> {
         if failure.is_of_view() {
-            self.tried = Tried::ViewFailed;
+            self.view_failed(table);
         }
         let kind = match failure.kind() {
             // A text that ended too early for its type. Otherwise it is the request that ended too early.
@@ -198,9 +218,12 @@ impl Portion {
             Kind::Rows => {
                 // A view may be to blame, or one partition of several: then the table has rows, and must not get them
                 // again in other blocks.
+                let several_parts = table.partition.is_some() && range.rows() > 1;
+                let may_be_in_table = failure.is_of_view() || table.views.is_some() || several_parts;
                 let in_table = match self.shared.config.exactly_once {
+                    true if !may_be_in_table => false,
                     true => {
-                        let search = Search::begin(&self.shared.servers, table, &self.id).await?;
+                        let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
                         search.inserts(bounds).await?.iter().any(|it| it.name == name.as_str())
                     }
                     false => failure.is_of_view(),
@@ -208,7 +231,7 @@ impl Portion {
                 if !in_table {
                     return Ok(halved(range, || failure.to_string()));
                 }
-                self.tried = Tried::ViewFailed;
+                self.view_failed(table);
                 return Err(retry(format!("the table has the rows, and what it feeds does not take them: {failure}")));
             }
             Kind::Wait | Kind::Elsewhere | Kind::Rights => {}
@@ -216,12 +239,21 @@ impl Portion {
         Err(failure.into_sink_error())
     }
 
+    /// Takes notice that what the table feeds has not taken a block.
+    fn view_failed(&mut self, table: &Table) {
+        self.tried = Tried::ViewFailed;
+        if table.views.is_none() {
+            // It was made after the table was looked at.
+            self.shared.forget(self.table, Duration::ZERO);
+        }
+    }
+
     /// Decides what to do about a block, by what the table has of the delivery.
     async fn step(&self, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
         if !self.may_be_there() {
             return Ok(Step::Send);
         }
-        let search = Search::begin(&self.shared.servers, table, &self.id).await?;
+        let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
         let next = next(range, &block.name, block.rows, &search.inserts(&block.bounds).await?);
         let unknown_partition = unknown_partition(table, block);
         // A table that remembers a block takes only what it lacks of it, and passes all of it on to its views.

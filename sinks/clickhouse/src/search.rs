@@ -1,10 +1,11 @@
 //! What a table has of a delivery that may have been made before, and whether it remembers that.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use forebay_api::{DeliveryId, SinkError};
 
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind};
 use crate::pieces::{Found, Name};
 use crate::server::{Server, Servers};
 use crate::sql;
@@ -16,16 +17,27 @@ const CLOCKS: Duration = Duration::from_secs(10);
 /// Questions about a delivery, all of them to one server: what others have taken came to it before the first.
 pub(crate) struct Search<'a> {
     server: Server<'a>,
+    unanswered: &'a Unanswered,
     table: &'a Table,
     id: &'a DeliveryId,
     doing: String,
     settings: Vec<(&'a str, &'a str)>,
 }
 
+/// How many searches of a delivery have not been answered in time: the next one may take longer.
+#[derive(Debug, Default)]
+pub(crate) struct Unanswered(AtomicU32);
+
 impl<'a> Search<'a> {
-    pub(crate) async fn begin(servers: &'a Servers, table: &'a Table, id: &'a DeliveryId) -> Result<Self, SinkError> {
+    pub(crate) async fn begin(
+        servers: &'a Servers,
+        table: &'a Table,
+        id: &'a DeliveryId,
+        unanswered: &'a Unanswered,
+    ) -> Result<Self, SinkError> {
         let doing = format!("looking for delivery {id} in {}", table.name);
-        let mut search = Self { server: servers.one().patient(), table, id, doing, settings: Vec::new() };
+        let server = servers.one().patient(unanswered.0.load(Ordering::Relaxed));
+        let mut search = Self { server, unanswered, table, id, doing, settings: Vec::new() };
         match table.replication {
             Replication::None => {}
             Replication::Fetched => {
@@ -83,7 +95,7 @@ impl<'a> Search<'a> {
                FROM system.parts WHERE {} GROUP BY {numbered})",
             self.table.system_filter
         );
-        let rows = match self.server.ask(&self.doing, &statement, &self.settings).await {
+        let rows = match self.try_ask(&statement).await {
             Ok(rows) => rows,
             // It was said at the start.
             Err(failure) if failure.kind() == Kind::Rights => return Ok(false),
@@ -94,6 +106,14 @@ impl<'a> Search<'a> {
     }
 
     async fn ask(&self, statement: &str) -> Result<Vec<Vec<String>>, SinkError> {
-        self.server.ask(&self.doing, statement, &self.settings).await.map_err(|it| it.into_sink_error())
+        self.try_ask(statement).await.map_err(Failure::into_sink_error)
+    }
+
+    async fn try_ask(&self, statement: &str) -> Result<Vec<Vec<String>>, Failure> {
+        let answer = self.server.ask(&self.doing, statement, &self.settings).await;
+        if answer.as_ref().is_err_and(Failure::is_late) {
+            self.unanswered.0.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 }

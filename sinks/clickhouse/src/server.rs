@@ -24,8 +24,11 @@ const SEND: Duration = Duration::from_secs(60);
 /// Servers close what is not used for 3 s (before 23.11) or 10 s (since): a request on such a connection fails.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// How long a question about the table may take.
+/// How long a question about what the table is like may take.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// So often that time is doubled: from seconds to a day.
+const DOUBLED_MAX: u32 = 12;
 
 /// Servers with the same table, one of which is asked until it fails.
 pub(crate) struct Servers {
@@ -150,9 +153,10 @@ pub(crate) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// The same one, for questions that may make it read the whole table.
-    pub(crate) fn patient(self) -> Self {
-        Self { patience: self.servers.timeout.max(ANSWER), ..self }
+    /// The same one, for questions that may make it read the whole table, of which so many were not answered in time: each
+    /// has twice the time of the one before. However large the table is, one of them has enough.
+    pub(crate) fn patient(self, unanswered: u32) -> Self {
+        Self { patience: self.servers.timeout.saturating_mul(1 << unanswered.min(DOUBLED_MAX)), ..self }
     }
 
     /// The rows that a statement gives, values separated by tabs and escaped as `TabSeparated` has it.

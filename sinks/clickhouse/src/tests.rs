@@ -3,6 +3,7 @@
 mod ddl;
 mod declared;
 mod failures;
+mod flipped;
 mod front;
 mod keeper;
 mod once;
@@ -11,8 +12,10 @@ mod plan;
 mod replicas;
 mod routes;
 mod settings;
+mod slowly;
 mod tls;
 mod types;
+mod views;
 
 use std::sync::Arc;
 use std::time::SystemTime;

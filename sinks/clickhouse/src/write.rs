@@ -91,6 +91,11 @@ impl Shared {
         self.forget(table, self.look_again);
     }
 
+    /// `database`.`table`.
+    pub(crate) fn full_name(&self, table: usize) -> String {
+        self.config.full_name(&self.tables[table].name)
+    }
+
     /// What a table is like.
     pub(crate) async fn table(&self, table: usize) -> Result<Arc<Table>, SinkError> {
         let target = &self.tables[table];

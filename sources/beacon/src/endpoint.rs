@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use forebay_listen::{Answer, Coding, Counters, Held, Reply, Request, malformed, subscriber};
+use forebay_spool::source::is_stalled;
 use forebay_spool::{AppendError, Spool};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -16,6 +17,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
+use tokio::time::timeout;
 
 use crate::body::{Caps, kind, take};
 use crate::frame::{Frame, Kind};
@@ -55,6 +57,8 @@ pub struct Endpoint {
     pub address_rates: Rates<IpAddr>,
     pub origin_rates: Option<Rates<String>>,
     pub counters: Arc<Counters>,
+    /// For so long a request waits for the disk.
+    pub patience: Duration,
     /// The latest time that a frame was stamped with.
     pub tick_millis: AtomicU64,
     /// When the spool could not take a request, if it has taken none since.
@@ -122,8 +126,8 @@ impl Endpoint {
             return Err(Refusal::Method("GET, HEAD"));
         }
         // Only for a while: where nothing is sent because of this answer, nothing would ever prove it wrong.
-        let is_in_trouble = now_millis().saturating_sub(self.trouble_millis.load(Ordering::Relaxed)) < TROUBLE_MILLIS;
-        let (status, text) = match is_in_trouble {
+        let was_in_trouble = now_millis().saturating_sub(self.trouble_millis.load(Ordering::Relaxed)) < TROUBLE_MILLIS;
+        let (status, text) = match was_in_trouble || is_stalled(&self.spool, self.patience) {
             true => (StatusCode::SERVICE_UNAVAILABLE, "the spool takes nothing\n"),
             false => (StatusCode::OK, "ok\n"),
         };
@@ -140,7 +144,7 @@ impl Endpoint {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Refusal::Method("GET, HEAD"));
         }
-        let kept = match self.head(request.headers(), peer) {
+        let kept = match self.head(request.headers(), peer).await {
             Ok(head) => {
                 let body = Bytes::copy_from_slice(request.uri().query().unwrap_or_default().as_bytes());
                 self.keep(Frame { kind: Kind::Form, body, ..head }, self.caps.memory.hold()).await
@@ -165,7 +169,7 @@ impl Endpoint {
         let headers = request.headers();
         let kind = kind(headers).ok_or(Refusal::MediaType)?;
         let coding = Coding::of(headers).ok_or(Refusal::MediaType)?;
-        let head = self.head(headers, peer)?;
+        let head = self.head(headers, peer).await?;
         let (body, held) = take(request, coding, &self.caps).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Refusal::MediaType);
@@ -175,7 +179,7 @@ impl Endpoint {
     }
 
     /// What is kept of the head of a request, if it is kept at all: a frame without its body.
-    fn head(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Frame, Refusal> {
+    async fn head(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Frame, Refusal> {
         let client = self.proxies.client(peer, headers);
         let now = Instant::now();
         if !self.address_rates.take(subscriber(client), now) {
@@ -196,10 +200,13 @@ impl Endpoint {
         let tick_millis = self.tick_millis.fetch_max(received_millis, Ordering::Relaxed).max(received_millis);
         let (address, is_hashed) = match is_stripped {
             true => (None, false),
-            false => self.addresses.kept(client, received_millis).map_err(|error| {
-                tracing::warn!("there is no salt for addresses: {error}");
-                Refusal::Spool
-            })?,
+            false => {
+                let kept = timeout(self.patience, self.addresses.kept(client, received_millis)).await;
+                kept.map_err(|_| Refusal::Stalled)?.map_err(|error| {
+                    tracing::warn!("there is no salt for addresses: {error}");
+                    Refusal::Spool
+                })?
+            }
         };
         let kept = |name| headers.get(name).map(text);
         Ok(Frame {
@@ -216,13 +223,16 @@ impl Endpoint {
     }
 
     /// Puts a request into the spool; returns when it is durable. `held`: what was counted for its body.
+    ///
+    /// Of a disk that hangs nobody knows whether it has the request. The page is told to send it again, and then its events
+    /// may be there twice: those with an `event.id` are known as copies, and that is what it is for.
     async fn keep(&self, frame: Frame, mut held: Held) -> Result<(), Refusal> {
         held.at_least(held.bytes() + frame.encoded_bytes())?;
         let encoded = frame.encode();
         drop(frame);
         held.at_most(encoded.len());
-        let kept = self.spool.append(encoded).await;
-        let is_in_trouble = matches!(kept, Err(AppendError::Full | AppendError::Failed(_)));
+        let kept = self.spool.append_within(encoded, self.patience).await;
+        let is_in_trouble = matches!(kept, Err(AppendError::Full | AppendError::Failed(_) | AppendError::Stalled));
         self.trouble_millis.store(if is_in_trouble { now_millis() } else { 0 }, Ordering::Relaxed);
         kept?;
         self.counters.accept();

@@ -13,7 +13,8 @@
 
 use bytes::{BufMut, Bytes};
 
-const VERSION: u8 = 1;
+/// The version that is written, and the only one that is read.
+pub const VERSION: u8 = 1;
 const STRIPPED: u8 = 1;
 const HASHED: u8 = 2;
 /// The length of a text that is not there.

@@ -17,6 +17,7 @@ mod reading;
 mod refusal;
 mod retention;
 mod rows;
+mod salts;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,8 @@ const DECODED_BYTES_MAX_MAX: ByteSize = ByteSize::mib(32);
 const HEAD_COPY_BYTES: u64 = 64 << 10;
 
 /// Takes events that browsers send (`navigator.sendBeacon`, `fetch`, a picture), as JSON in the Elastic Common Schema
-/// (ECS) 9.4.0, over HTTP/1.1 and HTTP/2.
+/// (ECS) 9.4.0, over HTTP/1.1 and HTTP/2: with `tls` the client chooses, and without it a proxy may speak HTTP/2 from the
+/// first byte on (prior knowledge). An `Upgrade: h2c` is not followed, and the request is answered in HTTP/1.1.
 ///
 /// ```toml
 /// [sources.pages]
@@ -60,15 +62,16 @@ const HEAD_COPY_BYTES: u64 = 64 << 10;
 ///
 /// A request is answered with `204` when it is durable on the disk, in the spool. From there it is read as often as
 /// needed, and it is deleted some minutes after every sink has its events and no later event needs to be compared with it
-/// (`dedupe`). If the spool or the disk is full, or the disk fails, the answer is `503` with `Retry-After`; what was answered
-/// before is not lost.
+/// (`dedupe`). If the spool or the disk is full, or the disk fails or does not answer within 10 seconds, the answer is `503`
+/// with `Retry-After`; what was answered before is not lost. Of a disk that does not answer nobody knows whether it has the
+/// request: if it does, and the page sends it again, its events are there twice unless they have an `event.id`.
 ///
 /// | request | answer |
 /// |--|--|
 /// | `POST` to one of `paths`: an object, an array of objects, or objects one after the other; as `text/plain`, `application/json`, `application/x-ndjson`, without a type, or the fields of one event as `application/x-www-form-urlencoded`; plain, `gzip`, `br` or `zstd` | 204 |
 /// | `GET` one of `pixels`, with the fields of one event as its query | a picture of one pixel |
 /// | `OPTIONS` of one of `paths`: the question of a browser whether a page may send | 204 |
-/// | `GET /health` | 200, or 503 if the last request could not be taken |
+/// | `GET /health` | 200; or 503 for 5 seconds after a request could not be taken, and while the disk has not answered for 5 seconds |
 /// | another path, another method, no body or one of another type | 404, 405, 415 |
 /// | too large, not to be decompressed, too slow, from another origin, too often | 413, 400, 408, 403, 429 |
 ///
@@ -89,6 +92,14 @@ const HEAD_COPY_BYTES: u64 = 64 << 10;
 /// event has none.
 ///
 /// A row's position is the number of its request in the spool, and of its event in the request.
+///
+/// # Several processes
+///
+/// Behind a load balancer each process has a spool of its own, and with it a memory of its own for copies (`dedupe`) and a
+/// salt of its own for hashed addresses (`privacy.address`). A page that sends an event again and reaches another process is
+/// in the table twice, and a visitor who reaches two has two hashes that day. Where that matters, let the balancer send a
+/// visitor to one process, by a hash of the address or by a cookie; or leave the copies to the table, by `event.id`: a
+/// `ReplacingMergeTree` that is ordered by it, or `DISTINCT ON` in queries.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Beacon {
@@ -104,8 +115,10 @@ pub struct Beacon {
     spool: SpoolKeys,
     /// For HTTPS: the files of a certificate and its key. By default the server speaks plain HTTP.
     tls: Option<Tls>,
-    /// The origins whose pages may send, such as `["https://example.com", "https://*.example.com"]`. By default all. A
-    /// request without an origin does not come from a page of a browser, and is taken.
+    /// The origins whose pages may send, such as `["https://example.com", "https://*.example.com"]`: `*.` stands for all hosts
+    /// below a name, not for that name itself. By default all; `"*"` is no origin. A request without an origin does not come
+    /// from a page of a browser, and is taken. An allowed page's origin is named in the answer, with credentials, as beacons
+    /// are sent with them; `Access-Control-Allow-Origin: *` is never answered, since browsers then refuse credentials.
     origins: Option<Vec<Origin>>,
     /// The networks of the proxies that requests come through, such as `["10.0.0.0/8"]`. By default none, and the client's
     /// address is that of the connection.
@@ -122,7 +135,7 @@ pub struct Beacon {
     #[serde(default)]
     limits: LimitKeys,
     /// Which events are copies, by their `event.id`. A page may send an event twice when its first answer got lost, or when
-    /// it comes back from the cache of the browser.
+    /// it comes back from the cache of the browser. Each process knows the events only that it took itself.
     #[serde(default)]
     dedupe: Dedupe,
     /// The ECS fields that become columns, such as `["event.action", "url.full"]`; `@timestamp`, `event.id` and

@@ -11,7 +11,7 @@ use std::time::Duration;
 use forebay_api::{BoxError, Partition, Position, Span};
 use forebay_listen::{Bounds, Memory, Server};
 use forebay_spool::simulated::SimulatedDisk;
-use forebay_spool::source::partition;
+use forebay_spool::source::{OtherFormat, PATIENCE, partition};
 use forebay_spool::{Directory, Disk, Entry, Options, Spool};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::body_privacy::BodyPrivacy;
 use crate::counters::Counters;
 use crate::dedupe::Reach;
 use crate::endpoint::Endpoint;
-use crate::frame::Frame;
+use crate::frame::{Frame, VERSION};
 use crate::privacy::{AddressKept, Addresses};
 use crate::proxies::{AddressHeader, Proxies};
 use crate::rates::Rates;
@@ -47,6 +47,8 @@ pub struct Tuning {
     pub ends: bool,
     /// In place of the directory.
     pub disk: Option<SimulatedDisk>,
+    /// In place of the time that requests wait for the disk.
+    pub patience: Option<Duration>,
     /// In place of an eighth of the spool.
     pub segment_bytes: Option<u64>,
     /// Is told the address that the server listens on.
@@ -165,7 +167,7 @@ impl Beacon {
                 headers: self.client_address.clone().unwrap_or_else(|| vec![AddressHeader::XForwardedFor]),
             },
             privacy: self.privacy.clone(),
-            addresses: Addresses::new(self.privacy.address, &self.spool.directory),
+            addresses: Addresses::new(self.privacy.address, spool.disk()),
             caps: Caps {
                 body_bytes_max: limits.body_bytes_max.bytes() as usize,
                 decoded_bytes_max: limits.decoded_bytes_max.bytes() as usize,
@@ -176,6 +178,7 @@ impl Beacon {
             address_rates: Rates::new(limits.requests_per_address.get()),
             origin_rates: limits.requests_per_origin.map(|it| Rates::new(it.get())),
             counters,
+            patience: self.tuning.patience.unwrap_or(PATIENCE),
             tick_millis: AtomicU64::new(tick_millis),
             trouble_millis: AtomicU64::new(0),
         }
@@ -206,10 +209,16 @@ fn open_directory(path: &Path) -> Result<Directory, String> {
 }
 
 /// When the last request came, so that no later one is said to have come before it.
+///
+/// That request says too whether another version of the program has written here: before anything is taken, and not only
+/// when its turn to be read has come.
 fn last_tick(spool: &Spool) -> Result<u64, BoxError> {
     let last = spool.standing().last;
     match spool.reader(Some(last.saturating_sub(1))).read()? {
-        Some(Entry::Frame { payload, .. }) => Ok(Frame::decode(&payload).map_or(0, |it| it.tick_millis)),
+        Some(Entry::Frame { sequence, payload }) => match Frame::decode(&payload) {
+            Some(frame) => Ok(frame.tick_millis),
+            None => Err(OtherFormat::new(spool.disk().place(), sequence, &payload, VERSION).into()),
+        },
         Some(Entry::Lost { .. }) | None => Ok(0),
     }
 }

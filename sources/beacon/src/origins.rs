@@ -20,6 +20,9 @@ impl TryFrom<String> for Origin {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        if text == "*" {
+            return Err("`*` is not an origin: leave `origins` away, and the pages of all may send".to_owned());
+        }
         let wrong = || {
             format!(
                 "`{text}` is not an origin: write a scheme and a host, such as \"https://example.com\" or \"https://*.example.com\""

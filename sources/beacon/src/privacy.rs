@@ -3,18 +3,18 @@
 //! What the head of a request decides happens before anything is written; what needs the body happens before anything
 //! leaves the spool, refused events included.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use forebay_spool::Disk;
 use http::header::DNT;
 use http::{HeaderMap, HeaderName};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::proxies::truncated;
+use crate::salts::Salts;
 
 /// What is not kept of visitors.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -31,7 +31,8 @@ pub struct Privacy {
     pub dnt: Wish,
     /// What is kept of the client's address. By default `"keep"`: all, in `client.ip`. `"truncate"`: the first 24 bits of an
     /// IPv4 and the first 48 of an IPv6 address. `"hash"`: 32 hexadecimal digits in `client.address`, by which visits of one
-    /// day can be told apart, and which nobody can undo when the day is over. `"remove"`: nothing.
+    /// day can be told apart, and which nobody can undo when the day is over, by UTC; each process has a salt of its own.
+    /// `"remove"`: nothing.
     #[serde(default)]
     pub address: AddressKept,
     /// The parameters that are kept in the queries of URLs, such as `["utm_source"]`. By default all, and fragments too. If it
@@ -117,30 +118,28 @@ pub struct Addresses {
     salts: Arc<Salts>,
 }
 
-const DAY_MILLIS: u64 = 86_400_000;
-
 impl Addresses {
-    /// `directory` holds the salt of the day, so that a restart does not make new visitors of old ones.
-    pub fn new(kept: AddressKept, directory: &Path) -> Self {
-        Self { kept, salts: Arc::new(Salts { path: directory.join("salt"), today: Mutex::default() }) }
+    /// `disk` holds the salt of the day, so that a restart does not make new visitors of old ones.
+    pub fn new(kept: AddressKept, disk: Arc<dyn Disk>) -> Self {
+        Self { kept, salts: Salts::on(disk) }
     }
 
     /// The address, and whether it is a hash.
-    pub fn kept(&self, address: IpAddr, now_millis: u64) -> io::Result<(Option<String>, bool)> {
+    pub async fn kept(&self, address: IpAddr, now_millis: u64) -> io::Result<(Option<String>, bool)> {
         Ok(match self.kept {
             AddressKept::Keep => (Some(shown(address)), false),
             AddressKept::Truncate => {
                 let bits = if address.is_ipv4() { 24 } else { 48 };
                 (Some(shown(truncated(address, bits))), false)
             }
-            AddressKept::Hash => (Some(self.salts.hash(address, now_millis / DAY_MILLIS)?), true),
+            AddressKept::Hash => (Some(self.salts.of(now_millis).await?.hash(address)), true),
             AddressKept::Remove => (None, false),
         })
     }
 
     /// Forgets the secret of a day that is over, by which its addresses could be found out.
-    pub fn forget(&self, now_millis: u64) -> io::Result<()> {
-        self.salts.forget(now_millis / DAY_MILLIS)
+    pub async fn forget(&self, now_millis: u64) -> io::Result<()> {
+        self.salts.forget(now_millis).await
     }
 }
 
@@ -160,80 +159,4 @@ fn shown(address: IpAddr) -> String {
         }
     }
     text
-}
-
-/// A secret for each day, of which only the one of today is there.
-struct Salts {
-    path: PathBuf,
-    today: Mutex<Option<Salt>>,
-}
-
-#[derive(Clone, Copy)]
-struct Salt {
-    day: u64,
-    bytes: [u8; 32],
-}
-
-impl Salts {
-    fn hash(&self, address: IpAddr, day: u64) -> io::Result<String> {
-        let salt = self.of(day)?;
-        let mut hash = Sha256::new();
-        // The salt has a fixed length, so nothing can be appended to what is hashed.
-        hash.update(salt.bytes);
-        match address {
-            IpAddr::V4(it) => hash.update(it.octets()),
-            IpAddr::V6(it) => hash.update(it.octets()),
-        }
-        Ok(hash.finalize()[..16].iter().map(|it| format!("{it:02x}")).collect())
-    }
-
-    fn of(&self, day: u64) -> io::Result<Salt> {
-        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
-        // A request may be a moment late, and must not end the day that has begun.
-        let is_right = |it: &Salt| it.day == day || it.day == day + 1;
-        if let Some(salt) = today.filter(is_right) {
-            return Ok(salt);
-        }
-        let salt = match Salt::read(&self.path)?.filter(is_right) {
-            Some(salt) => salt,
-            None => {
-                let mut bytes = [0; 32];
-                std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-                let salt = Salt { day, bytes };
-                salt.write(&self.path)?;
-                salt
-            }
-        };
-        *today = Some(salt);
-        Ok(salt)
-    }
-
-    fn forget(&self, day: u64) -> io::Result<()> {
-        let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
-        today.take_if(|it| it.day < day);
-        match Salt::read(&self.path)? {
-            Some(salt) if salt.day < day => std::fs::remove_file(&self.path),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Salt {
-    fn read(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = match std::fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read?,
-        };
-        let day = bytes.first_chunk().map(|it| u64::from_le_bytes(*it));
-        let salt = bytes.get(8..).and_then(|it| it.try_into().ok());
-        // Of a file that was not written to its end there is nothing to be had.
-        Ok(day.zip(salt).map(|(day, bytes)| Self { day, bytes }))
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        file?.write_all(&[&self.day.to_le_bytes()[..], &self.bytes].concat())
-    }
 }

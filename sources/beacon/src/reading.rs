@@ -11,7 +11,8 @@ use forebay_api::position::Sequence;
 use forebay_api::{BoxError, Partition, Position, Positions, Read, Refusal, Span};
 use forebay_codec::Names;
 use forebay_codec::scan::Scanner;
-use forebay_spool::{Entry, ReadError, Reader};
+use forebay_spool::source::{FrameError, OtherFormat};
+use forebay_spool::{Entry, Reader};
 use jiff::Timestamp;
 
 use crate::body_privacy::BodyPrivacy;
@@ -19,7 +20,7 @@ use crate::columns::Layout;
 use crate::counters::{Counters, Reason};
 use crate::dedupe::{Reach, Window};
 use crate::events::{Events, form_as_json, without_half_pairs};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Kind, VERSION};
 use crate::retention::{Retention, lock};
 use crate::rows::{Common, Rows};
 use crate::values::{Keys, Pair, values};
@@ -59,6 +60,8 @@ pub struct Reading {
     /// Where the last read ended.
     reached: Position,
     current: Option<Current>,
+    /// A frame that this program cannot read: here it ends.
+    foreign: Option<OtherFormat>,
     retention: Option<Arc<Mutex<Retention>>>,
 }
 
@@ -112,6 +115,7 @@ impl Reading {
             rows: Rows::new(decoder.layout.clone()),
             reached: from.clone(),
             current: None,
+            foreign: None,
             decoder,
             partition,
             reader,
@@ -130,11 +134,11 @@ impl Reading {
     }
 
     /// Passes over everything up to an event, and takes down its ids.
-    fn learn(&mut self, sequence: u64, row: u64) -> Result<(), ReadError> {
+    fn learn(&mut self, sequence: u64, row: u64) -> Result<(), FrameError> {
         while self.reader.due() <= sequence {
             let Some(entry) = self.reader.read()? else { break };
             let last = entry.last();
-            let Some(mut current) = self.open(entry) else { continue };
+            let Some(mut current) = self.open(entry)? else { continue };
             let known = match last.cmp(&sequence) {
                 Ordering::Less => u64::MAX,
                 Ordering::Equal => row,
@@ -159,7 +163,7 @@ impl Reading {
     }
 
     /// Begins with a frame; with one that is lost too, of which nothing is known.
-    fn open(&mut self, entry: Entry) -> Option<Current> {
+    fn open(&mut self, entry: Entry) -> Result<Option<Current>, OtherFormat> {
         let (sequence, payload, lost) = match entry {
             Entry::Frame { sequence, payload } => (sequence, payload, None),
             Entry::Lost { first, last } => {
@@ -170,19 +174,22 @@ impl Reading {
                 (last, bytes::Bytes::new(), Some(why))
             }
         };
-        let frame = Frame::decode(&payload);
+        let other = || OtherFormat::new(self.reader.place(), sequence, &payload, VERSION);
+        let frame = match lost {
+            Some(_) => None,
+            None => Some(Frame::decode(&payload).ok_or_else(other)?),
+        };
         let tick_millis = frame.as_ref().map_or(0, |it| it.tick_millis);
         let reaches_to = self.window.frame(sequence, tick_millis, payload.len() as u64);
         let fault = |why: String, text: Cow<'_, str>| (Events::fault(&text, why), text.into_owned());
         let events_max = self.decoder.events_max;
-        let (events, text) = match (&frame, lost) {
-            (_, Some(why)) => fault(why, "".into()),
-            (None, None) => fault("what the spool holds is no request of this version".to_owned(), "".into()),
-            (Some(Frame { kind: Kind::Form, body, .. }), None) => match form_as_json(body) {
+        let (events, text) = match &frame {
+            None => fault(lost.unwrap_or_default(), "".into()),
+            Some(Frame { kind: Kind::Form, body, .. }) => match form_as_json(body) {
                 Ok(text) => (Events::of(&text, events_max), text),
                 Err(why) => fault(why, String::from_utf8_lossy(body)),
             },
-            (Some(frame), None) => match std::str::from_utf8(&frame.body) {
+            Some(frame) => match std::str::from_utf8(&frame.body) {
                 Ok(text) => {
                     let text = without_half_pairs(text).into_owned();
                     (Events::of(&text, events_max), text)
@@ -198,33 +205,49 @@ impl Reading {
             let tick_millis = (self.decoder.reach.window_millis > 0).then_some(tick_millis);
             lock(retention).read(sequence, reaches_to, tick_millis);
         }
-        let position = Sequence::new(&sequence.to_string())?;
-        Some(Current { sequence, position, frame, text, events })
+        let position = Sequence::new(&sequence.to_string());
+        Ok(position.map(|position| Current { sequence, position, frame, text, events }))
+    }
+
+    /// The frame that is being read, or the next one; `None` if there is none now.
+    fn current(&mut self) -> Result<Option<Current>, FrameError> {
+        if let Some(current) = self.current.take() {
+            return Ok(Some(current));
+        }
+        if let Some(foreign) = &self.foreign {
+            return Err(foreign.clone().into());
+        }
+        while let Some(entry) = self.reader.read()? {
+            match self.open(entry) {
+                Ok(Some(current)) => return Ok(Some(current)),
+                Ok(None) => {}
+                Err(foreign) => {
+                    self.foreign = Some(foreign.clone());
+                    return Err(foreign.into());
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The next rows, up to a position; `None` if there are none now.
     ///
     /// # Errors
     ///
-    /// If the disk does not give what it has. Asking again goes on at the same place.
-    pub fn next(&mut self, to: &Position) -> Result<Option<Read>, ReadError> {
+    /// If the disk does not give what it has, or another version of the program wrote it. Asking again goes on at the same
+    /// place.
+    pub fn next(&mut self, to: &Position) -> Result<Option<Read>, FrameError> {
         let (to_sequence, to_row) = place(to).unwrap_or((u64::MAX, u64::MAX));
         let mut taking = Taking::default();
         self.rows.clear();
         let mut reached = self.reached.clone();
         while taking.has_room(&self.rows) && reached < *to {
-            let mut current = match self.current.take() {
-                Some(current) => current,
-                None => match self.reader.read() {
-                    Ok(Some(entry)) => match self.open(entry) {
-                        Some(current) => current,
-                        None => continue,
-                    },
-                    Ok(None) => break,
-                    // What was taken is given first; who asks again is told again.
-                    Err(_) if reached > self.reached => break,
-                    Err(error) => return Err(error),
-                },
+            let mut current = match self.current() {
+                Ok(Some(current)) => current,
+                Ok(None) => break,
+                // What was taken is given first; who asks again is told again.
+                Err(_) if reached > self.reached => break,
+                Err(error) => return Err(error),
             };
             if current.sequence > to_sequence {
                 self.current = Some(current);

@@ -42,6 +42,8 @@ pub enum Refusal {
     Full,
     /// The spool failed.
     Spool,
+    /// The disk of the spool did not answer in time. The request may be in it, or not.
+    Stalled,
     /// A request that two readers could read in two ways, or a body that broke off.
     Http,
 }
@@ -65,6 +67,7 @@ impl Refusal {
             Self::Memory => (StatusCode::SERVICE_UNAVAILABLE, "memory"),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "full"),
             Self::Spool => (StatusCode::SERVICE_UNAVAILABLE, "spool"),
+            Self::Stalled => (StatusCode::SERVICE_UNAVAILABLE, "stalled"),
             Self::Http => (StatusCode::BAD_REQUEST, "http"),
         }
     }
@@ -78,7 +81,7 @@ impl Refusal {
             // Nobody knows where the next request would begin, or waits for it.
             Self::Http | Self::Incomplete => (CONNECTION, "close"),
             Self::AddressRate | Self::OriginRate => (RETRY_AFTER, SOON),
-            Self::Memory | Self::Full | Self::Spool => (RETRY_AFTER, LATER),
+            Self::Memory | Self::Full | Self::Spool | Self::Stalled => (RETRY_AFTER, LATER),
             _ => return reply,
         };
         reply.headers_mut().insert(more.0, HeaderValue::from_static(more.1));
@@ -116,6 +119,7 @@ impl From<AppendError> for Refusal {
             AppendError::TooLarge => Self::TooLarge,
             AppendError::Full => Self::Full,
             AppendError::Failed(_) => Self::Spool,
+            AppendError::Stalled => Self::Stalled,
         }
     }
 }

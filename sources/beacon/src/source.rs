@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Span, Stats, causes};
 use forebay_listen::Server;
-use forebay_spool::source::{aside, partition, sequence_of};
+use forebay_spool::source::{FrameError, aside, partition, sequence_of};
 use forebay_spool::{Disk, Reader, Spool};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -58,10 +58,11 @@ impl Source for Everything {
                 }
                 Ok(None) if self.ends => return Ok(None),
                 Ok(None) => self.durable.changed().await.map_err(|_| "the spool was closed")?,
-                Err(error) => {
+                Err(FrameError::Read(error)) => {
                     tracing::warn!("{}: it is tried again", causes(&error));
                     sleep(BREATH).await;
                 }
+                Err(FrameError::Format(other)) => return Err(other.into()),
             }
         }
     }
@@ -95,7 +96,7 @@ impl Keeper {
         loop {
             sleep(every).await;
             self.spool.release_all(self.done());
-            if let Err(error) = addresses.forget(now().as_millis() as u64) {
+            if let Err(error) = addresses.forget(now().as_millis() as u64).await {
                 tracing::warn!("the salt of yesterday's addresses could not be removed: {error}");
             }
         }

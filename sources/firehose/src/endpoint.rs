@@ -7,9 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use forebay_api::Secret;
 use forebay_listen::{Answer, Coding, Counters, Held, Memory, Reply, Request, collect, decompress, malformed};
-use forebay_spool::Spool;
+use forebay_spool::source::{PATIENCE, is_stalled};
+use forebay_spool::{AppendError, Spool};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
+use tokio::time::timeout;
 
 use crate::problem::{Problem, Reason};
 use crate::request::{self, BODY_BYTES_MAX, Body, Head};
@@ -22,8 +24,9 @@ pub(crate) const HEALTH: &str = "/health";
 /// How long a request may take to come: then Firehose has given it up.
 const BODY: Duration = Duration::from_secs(180);
 
-/// How much of requests is in memory at a time. A request of 5 MB, which is usual, takes 15 MB while it is read.
-const MEMORY_BYTES: usize = 512 << 20;
+/// A request takes so many times the memory of its body while it is read: the body, its frame, and those of its texts that
+/// have escapes. That of the usual 5 MB takes 15 MB.
+pub(crate) const COPIES: usize = 3;
 
 /// What is known of requests, here and where they are settled.
 pub(crate) type SharedSeen = Arc<Mutex<Seen>>;
@@ -40,6 +43,8 @@ pub(crate) struct Endpoint {
     spool: Weak<Spool>,
     seen: SharedSeen,
     memory: Memory,
+    /// For so long a request waits for the disk.
+    patience: Duration,
     counters: Counters,
     complaints: Complaints,
 }
@@ -47,7 +52,7 @@ pub(crate) struct Endpoint {
 impl Answer for Endpoint {
     async fn answer(&self, request: &mut Request, _peer: IpAddr) -> Reply {
         if request.uri().path() == HEALTH && matches!(*request.method(), Method::GET | Method::HEAD) {
-            return reply(StatusCode::OK, "text/plain", "ok\n".to_owned());
+            return self.health();
         }
         let id = request::id(request.headers()).unwrap_or_default().to_owned();
         let problem = match self.take(request).await {
@@ -86,10 +91,21 @@ impl Endpoint {
             access_key: config.access_key.clone(),
             spool: Arc::downgrade(spool),
             seen,
-            memory: Memory::new(MEMORY_BYTES),
+            memory: Memory::new(config.limits.bodies_bytes_max.bytes() as usize),
+            patience: config.tuning.patience.unwrap_or(PATIENCE),
             counters: Counters::default(),
             complaints: Complaints::default(),
         }
+    }
+
+    /// Whether the disk takes requests.
+    fn health(&self) -> Reply {
+        let takes = self.spool.upgrade().is_some_and(|it| !is_stalled(&it, self.patience));
+        let (status, text) = match takes {
+            true => (StatusCode::OK, "ok\n"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "the spool takes nothing\n"),
+        };
+        reply(status, "text/plain", text.to_owned())
     }
 
     /// Takes a request. Its id, once it is safe.
@@ -108,6 +124,12 @@ impl Endpoint {
         }
         let head = request::head(request.headers())?;
         let mut held = self.memory.hold();
+        // For all of it, before it comes: those that come together must not all stop short of their ends.
+        let length =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+        if let Some(length) = length.filter(|it| *it <= BODY_BYTES_MAX) {
+            held.at_least(COPIES * length)?;
+        }
         let body = collect(request.body_mut(), BODY_BYTES_MAX, BODY, &mut held).await?;
         // Some tenths of a second for the largest.
         let read = tokio::task::spawn_blocking(move || read(head, body, &mut held).map(|it| (it, held)));
@@ -118,7 +140,8 @@ impl Endpoint {
             Begun::Taken => return Ok(id.0),
         }
         let (spool, seen) = (self.spool.clone(), self.seen.clone());
-        // Whether the client waits or not: what is in the spool must be known.
+        // Whether anybody waits or not: what is in the spool must be known. So of a disk that hangs, Firehose is told to try
+        // again, and what it sends then is being taken already, until the disk has said whether it has it.
         let appended = tokio::spawn(async move {
             let appended = match spool.upgrade() {
                 Some(spool) => spool.append(frame).await.map_err(Problem::from),
@@ -128,7 +151,10 @@ impl Endpoint {
             lock(&seen).end(id.clone(), appended.is_ok());
             appended.map(|_| id.0)
         });
-        appended.await.unwrap_or_else(|error| Err(Problem::fault(error)))
+        match timeout(self.patience, appended).await {
+            Ok(appended) => appended.unwrap_or_else(|error| Err(Problem::fault(error))),
+            Err(_) => Err(AppendError::Stalled.into()),
+        }
     }
 }
 
@@ -136,12 +162,15 @@ impl Endpoint {
 fn read(head: Head, body: Vec<u8>, held: &mut Held) -> Result<(Id, Bytes), Problem> {
     let coding = if head.is_gzip { Coding::Gzip } else { Coding::Plain };
     let body = decompress(coding, body, BODY_BYTES_MAX, held)?;
-    // The frame, and where its records lie in the body, take less together than the body twice.
-    held.at_least(body.capacity() + 2 * body.len())?;
-    let body = Body::read(&head, &body)?;
+    held.at_least(body.capacity() + (COPIES - 1) * body.len())?;
+    let parsed = Body::read(&head, &body)?;
     let received = now();
-    let id = Id(body.id.clone(), received);
-    Ok((id, frame::encode(head, &body, received)?))
+    let id = Id(parsed.id.clone(), received);
+    let frame = frame::encode(head, &parsed, received)?;
+    drop(parsed);
+    drop(body);
+    held.at_most(frame.len());
+    Ok((id, frame))
 }
 
 const JSON: &str = "application/json";

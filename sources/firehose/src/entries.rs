@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use forebay_api::{BoxError, Position, Read, Span};
-use forebay_spool::source::sequence_of;
-use forebay_spool::{Entry, ReadError, Reader};
+use forebay_spool::source::{FrameError, OtherFormat, sequence_of};
+use forebay_spool::{Entry, Reader};
 
-use crate::frame::Frame;
+use crate::frame::{Frame, VERSION};
 use crate::retention::{Ended, Retention, lock};
 use crate::rows::{Cutter, Reading, at};
 use crate::source::disk;
@@ -34,8 +34,9 @@ impl Entries {
     ///
     /// # Errors
     ///
-    /// If the disk does not give what it has. Asking again goes on at the same place.
-    pub(crate) fn next(&mut self, stop: &Position) -> Result<Option<Read>, ReadError> {
+    /// If the disk does not give what it has: asking again goes on at the same place. Or if another version of the program
+    /// wrote it: that is the end.
+    pub(crate) fn next(&mut self, stop: &Position) -> Result<Option<Read>, FrameError> {
         loop {
             if let Some(mut reading) = self.reading.take() {
                 let read = self.cutter.cut(&mut reading, &self.from, stop);
@@ -56,15 +57,14 @@ impl Entries {
                 Some(Entry::Lost { first, last }) => {
                     (last, format!("requests {first} to {last} of the spool are damaged"))
                 }
-                Some(Entry::Frame { sequence, payload }) => match Frame::read(payload) {
-                    // Where a replay ends was damaged since.
-                    Some(_) if at(sequence, 0) > *stop => return Ok(None),
-                    Some(frame) => {
-                        self.reading = Some(Reading::new(sequence, frame));
-                        continue;
-                    }
-                    None => (sequence, format!("request {sequence} of the spool was not written by this version")),
-                },
+                // Where a replay ends was damaged since.
+                Some(Entry::Frame { sequence, .. }) if at(sequence, 0) > *stop => return Ok(None),
+                Some(Entry::Frame { sequence, payload }) => {
+                    let other = || OtherFormat::new(self.reader.place(), sequence, &payload, VERSION);
+                    let frame = Frame::read(payload.clone()).ok_or_else(other)?;
+                    self.reading = Some(Reading::new(sequence, frame));
+                    continue;
+                }
             };
             tracing::warn!("{why}");
             self.end(Ended { sequence, end: at(sequence, 0), id: None });

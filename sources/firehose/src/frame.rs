@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::problem::Problem;
 use crate::request::{Body, Head};
 
-const VERSION: u8 = 1;
+/// The version that is written, and the only one that is read.
+pub(crate) const VERSION: u8 = 1;
 const LENGTH_BYTES: usize = 4;
 
 /// What is known of a request beside its records.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use forebay_api::BoxError;
-use forebay_spool::{AppendError, Entry, Options, Spool};
+use forebay_spool::{Entry, Options, Spool};
 
 use crate::seen::{Id, KNOWN_MILLIS, Seen, decode, encode};
 use crate::source::disk;
@@ -50,7 +50,7 @@ impl Ids {
                 }
             }
             // The worst that can happen is that a request is taken twice; to wait would stop the pipeline.
-            Err(error @ (AppendError::Full | AppendError::TooLarge | AppendError::Failed(_))) => {
+            Err(error) => {
                 tracing::warn!("the ids of {} requests could not be kept: {error}", ids.len());
             }
         }

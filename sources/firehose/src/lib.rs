@@ -50,7 +50,8 @@ pub use crate::rows::{Column, Framing};
 ///
 /// Firehose delivers to `https://` with a certificate that the world trusts, on port 443. So there is TLS, unless the
 /// address to listen on is one of this machine alone (`127.0.0.1`, `::1`) with something before it that has the
-/// certificate. A certificate that is renewed is read again half a minute later. `GET /health` is answered with 200.
+/// certificate. A certificate that is renewed is read again half a minute later. `GET /health` is answered with 200, or
+/// with 503 if the disk of the spool has not answered for 5 seconds. HTTP/1.1 is spoken, which is what Firehose speaks.
 ///
 /// 1024 connections may be open at a time, of which 256 from one address; IPv6 addresses that share their first 64 bits
 /// count as one.
@@ -59,8 +60,9 @@ pub use crate::rows::{Column, Framing};
 ///
 /// A request is in the spool, and synced, before it is answered. Firehose sends a request again with the same id if it
 /// did not see the answer: the ids of the last three hours, which is longer than Firehose ever tries, are kept on disk,
-/// and a request that is known is answered and not taken again. What the spool holds is deleted some minutes after every
-/// sink has it.
+/// and a request that is known is answered and not taken again. While the disk does not answer, Firehose is told to try
+/// again, and what it sends then is not taken until the disk has said whether it has the request. What the spool holds is
+/// deleted some minutes after every sink has it.
 ///
 /// # Answers
 ///
@@ -72,7 +74,7 @@ pub use crate::rows::{Column, Framing};
 /// | 404, 405 | another path, another method | the same |
 /// | 408 | the request did not come to its end in 3 minutes | the same |
 /// | 413 | it is larger than Firehose sends: 64 MiB, 10,000 records, 1,000 KiB a record | gives it to its S3 backup |
-/// | 503 | the spool or the disk is full, the disk fails, or there is too much at once | tries again |
+/// | 503 | the spool or the disk is full, the disk fails or does not answer within 10 seconds, there is too much at once, or the same request is being taken | tries again |
 ///
 /// What was not taken is counted by reason, and the log says the counts once a minute if there are new ones.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -96,6 +98,10 @@ pub struct Firehose {
     /// least `"256MiB"`.
     pub spool: SpoolKeys,
 
+    /// What is taken at most.
+    #[serde(default)]
+    pub limits: Limits,
+
     /// What is a row. By default `"record"`: a record is, without the line end that it may have. `"lines"`: each line of a
     /// record is; empty ones give none.
     #[serde(default)]
@@ -115,6 +121,27 @@ pub struct Firehose {
     #[schemars(skip)]
     pub(crate) tuning: source::Tuning,
 }
+
+/// What is taken at most.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The bytes of all bodies that are in memory at a time, of which nothing is on the disk yet, and of their copies while
+    /// they are read: three times the bytes of a body. What comes beyond that is answered with 503, and Firehose tries again.
+    /// By default `"192MiB"`, and no less: what the largest request takes.
+    pub bodies_bytes_max: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bodies_bytes_max: BODIES_BYTES_MIN }
+    }
+}
+
+/// What the largest request takes.
+const BODIES_BYTES_MIN: ByteSize = ByteSize((endpoint::COPIES * request::BODY_BYTES_MAX) as u64);
+/// More than any machine has for it.
+const BODIES_BYTES_MAX: ByteSize = ByteSize::mib(1 << 20);
 
 /// The largest request and some segments must have room.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize::mib(256);
@@ -152,6 +179,13 @@ impl Firehose {
         if self.spool.bytes_max < SPOOL_BYTES_MIN {
             let what = format!("`bytes_max` must be at least \"{SPOOL_BYTES_MIN}\"");
             return Err(Wrong::new("spool.bytes_max", what));
+        }
+        let bodies = self.limits.bodies_bytes_max;
+        if bodies < BODIES_BYTES_MIN || bodies > BODIES_BYTES_MAX {
+            let what = format!(
+                "`bodies_bytes_max` must be between {BODIES_BYTES_MIN}, what the largest request takes, and {BODIES_BYTES_MAX}"
+            );
+            return Err(Wrong::new("limits.bodies_bytes_max", what));
         }
         rows::schema(&self.columns, &self.attributes)
     }

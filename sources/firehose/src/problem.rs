@@ -40,6 +40,8 @@ pub(crate) enum Reason {
     Full,
     /// The spool failed.
     Spool,
+    /// The disk of the spool did not answer in time.
+    Stalled,
     /// The source is about to end, or has a fault.
     Ending,
 }
@@ -61,6 +63,7 @@ impl Reason {
             Self::Coming => (StatusCode::SERVICE_UNAVAILABLE, "coming"),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "full"),
             Self::Spool => (StatusCode::SERVICE_UNAVAILABLE, "spool"),
+            Self::Stalled => (StatusCode::SERVICE_UNAVAILABLE, "stalled"),
             Self::Ending => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
         }
     }
@@ -119,6 +122,7 @@ impl From<AppendError> for Problem {
             AppendError::TooLarge => Reason::TooLarge,
             AppendError::Full => Reason::Full,
             AppendError::Failed(_) => Reason::Spool,
+            AppendError::Stalled => Reason::Stalled,
         };
         Self::new(reason, error.to_string())
     }

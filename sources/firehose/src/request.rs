@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::problem::{Problem, Reason};
 
@@ -98,7 +100,43 @@ pub(crate) struct Body<'a> {
     /// Milliseconds since 1970.
     pub(crate) timestamp: i64,
     #[serde(borrow)]
-    records: Vec<Data<'a>>,
+    records: Records<'a>,
+}
+
+/// The records of a body, and how many there are: of those beyond [`RECORDS_MAX`] nothing is kept, since to say where a
+/// record lies takes more memory than a small record does.
+#[derive(Debug)]
+struct Records<'a> {
+    first: Vec<Data<'a>>,
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Records<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of records")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Records<'de>, A::Error> {
+                let mut records = Records { first: Vec::new(), count: 0 };
+                while records.count < RECORDS_MAX
+                    && let Some(record) = list.next_element()?
+                {
+                    records.first.push(record);
+                    records.count += 1;
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    records.count += 1;
+                }
+                Ok(records)
+            }
+        }
+        deserializer.deserialize_seq(All)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,11 +156,11 @@ impl<'a> Body<'a> {
         if head.id.as_ref().is_some_and(|it| *it != body.id) {
             return Err(Problem::new(Reason::Body, "`requestId` is not that of the header"));
         }
-        let records = body.records.len();
+        let records = body.records.count;
         if records > RECORDS_MAX {
             return Err(Problem::new(Reason::TooLarge, format!("{records} records are more than {RECORDS_MAX}")));
         }
-        if let Some(nth) = body.records.iter().position(|it| it.data.len() > DATA_CHARACTERS_MAX) {
+        if let Some(nth) = body.records.first.iter().position(|it| it.data.len() > DATA_CHARACTERS_MAX) {
             return Err(Problem::new(Reason::TooLarge, format!("record {} is larger than 1000 KiB", nth + 1)));
         }
         Ok(body)
@@ -130,7 +168,7 @@ impl<'a> Body<'a> {
 
     /// The records in base64.
     pub(crate) fn records(&self) -> impl Iterator<Item = &str> {
-        self.records.iter().map(|it| &*it.data)
+        self.records.first.iter().map(|it| &*it.data)
     }
 }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forebay_api::{BoxError, ByteSize, Partition, Position, Read, Resume, Settler, Source, Stats, causes};
 use forebay_listen::Server;
-use forebay_spool::source::{aside, partition, sequence_of};
-use forebay_spool::{Directory, Entry, Spool};
+use forebay_spool::simulated::SimulatedDisk;
+use forebay_spool::source::{FrameError, OtherFormat, aside, partition, sequence_of};
+use forebay_spool::{Directory, Disk, Entry, Spool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::endpoint::{Endpoint, SharedSeen};
 use crate::entries::{Entries, Spans, before};
-use crate::frame::Frame;
+use crate::frame::{Frame, VERSION};
 use crate::ids::Ids;
 use crate::retention::{Keeper, Retention};
 use crate::rows::Cutter;
@@ -39,6 +40,10 @@ pub(crate) struct Tuning {
     pub(crate) ends: bool,
     /// A smaller spool than anybody may ask for.
     pub(crate) spool_bytes_max: Option<u64>,
+    /// In place of the directory of requests.
+    pub(crate) disk: Option<SimulatedDisk>,
+    /// In place of the time that requests wait for the disk.
+    pub(crate) patience: Option<Duration>,
     /// In place of [`KEEP_EVERY`].
     pub(crate) keep_every: Option<Duration>,
     /// Gets the port that is listened on.
@@ -118,7 +123,11 @@ impl Kept {
     fn open(config: &Firehose, after: &BTreeMap<Partition, Position>) -> Result<Self, BoxError> {
         let mut keys = config.spool.clone();
         keys.bytes_max = config.tuning.spool_bytes_max.map_or(keys.bytes_max, ByteSize);
-        let spool = Spool::open(disk(&keys.directory.join(REQUESTS))?, keys.options(after))?;
+        let disk: Arc<dyn Disk> = match &config.tuning.disk {
+            Some(simulated) => Arc::new(simulated.clone()),
+            None => disk(&keys.directory.join(REQUESTS))?,
+        };
+        let spool = Spool::open(disk, keys.options(after))?;
         let mut seen = Seen::default();
         let ids = Ids::open(&keys.directory.join(IDS), &mut seen)?;
         let from = after.get(&partition(spool.number())).cloned().unwrap_or(Position::Start);
@@ -126,7 +135,9 @@ impl Kept {
         let mut reader = spool.reader(None);
         while let Some(entry) = reader.read()? {
             let Entry::Frame { sequence, payload } = entry else { continue };
-            let Some(frame) = Frame::read(payload) else { continue };
+            // Before anything is taken, and not only when its turn to be read has come.
+            let other = || OtherFormat::new(reader.place(), sequence, &payload, VERSION);
+            let frame = Frame::read(payload.clone()).ok_or_else(other)?;
             let id = Id(frame.about.id, frame.about.received);
             if sequence_of(&from).is_some_and(|it| sequence <= it) && !seen.is_taken(&id.0) {
                 behind.push(id.clone());
@@ -161,10 +172,11 @@ impl Source for Live {
                 Ok(Some(read)) => return Ok(Some(read)),
                 Ok(None) if self.ends => return Ok(None),
                 Ok(None) => self.durable.changed().await.map_err(|_| "the spool was closed")?,
-                Err(error) => {
+                Err(FrameError::Read(error)) => {
                     tracing::warn!("{}: it is tried again", causes(&error));
                     tokio::time::sleep(BREATH).await;
                 }
+                Err(FrameError::Format(other)) => return Err(other.into()),
             }
         }
     }

@@ -12,6 +12,8 @@ use forebay_aws::{Patience, Trouble, within};
 use tokio::time::Instant;
 
 use crate::aggregate::are_aggregates;
+use crate::answer_date::AnswerDate;
+use crate::clock::Answered;
 use crate::lift::LiftData;
 use crate::record::{ALL_HASH_KEYS, Found, Record, Shard};
 use crate::start::{Place, Start};
@@ -124,6 +126,16 @@ impl Api {
         }
     }
 
+    /// Asks something small about a stream, only to learn when it was answered; `None`: the answer does not say.
+    pub async fn answered(&self, stream: &Stream) -> Result<Option<Answered>, Trouble> {
+        let doing = format!("asking for the time at `{stream}`");
+        let call = self.client.list_shards().set_stream_name(stream.name_only()).set_stream_arn(stream.arn());
+        let (date, asked) = (AnswerDate::default(), Instant::now());
+        let call = call.max_results(1).customize().interceptor(date.clone()).send();
+        within(self.limits.small, &doing, call).await?;
+        Ok(date.get().map(|date| Answered { date, asked, came: Instant::now() }))
+    }
+
     /// What else a stream is called.
     pub async fn describe(&self, stream: &Stream) -> Result<Described, Trouble> {
         let doing = format!("looking for `{stream}`");
@@ -195,7 +207,7 @@ pub fn records(answer: Vec<types::Record>) -> Result<Vec<Record>, String> {
         let sequence = sequence.ok_or_else(|| format!("`{}` is not a sequence number", it.sequence_number))?;
         let arrival_millis = it.approximate_arrival_timestamp.and_then(|it| it.to_millis().ok());
         let (partition_key, data) = (it.partition_key, it.data.into_inner());
-        Ok(Record { sequence, partition_key, arrival_millis, data, is_aggregate: false })
+        Ok(Record { sequence, partition_key, arrival_millis, data, is_aggregate: false, is_of_shard: None })
     };
     let mut records: Vec<Record> = answer.into_iter().map(record).collect::<Result<_, String>>()?;
     let found = are_aggregates(&records.iter().map(|it| &*it.data).collect::<Vec<_>>());

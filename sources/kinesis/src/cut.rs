@@ -1,12 +1,14 @@
 //! From records to reads.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use forebay_api::position::Sequence;
 use forebay_api::{Partition, Position, Positions, Read, Refusal, Span};
+use memchr::memchr_iter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,7 +16,7 @@ use crate::aggregate::Aggregate;
 use crate::columns::{Column, Facts, Rows};
 use crate::record::{Record, Shard};
 
-/// A read that has so many rows, or so many bytes, takes no further record.
+/// A read that has so many rows, or so many bytes, takes no further row.
 const READ_ROWS: usize = 8192;
 const READ_BYTES: usize = 1 << 20;
 
@@ -54,7 +56,7 @@ pub struct Cutter {
 #[derive(Debug)]
 pub struct Cut {
     pub read: Read,
-    /// Bytes of records that were used up.
+    /// How much memory the read takes, more or less.
     pub bytes: usize,
     /// Rows that were passed over.
     pub filtered: usize,
@@ -74,22 +76,28 @@ impl Cutter {
     /// Takes records off the front and makes a read of the rows after `from`, up to `stop`. Which rows there are, and
     /// their numbers, depends on the records alone. `None`: there are no more such records.
     ///
-    /// A record is cut in two only at `stop`; then it stays in its place.
+    /// A record may hold more rows than a read takes, a hundred thousand in a mebibyte. It is cut in two there, as it is at
+    /// `stop`; then it stays in its place, and is taken apart once more for its next rows.
     pub fn cut(&self, shard: &Shard, from: &Position, records: &mut VecDeque<Record>, stop: &Position) -> Option<Cut> {
         let mut out = Output::new(self, shard, records);
         let mut to = from.clone();
-        while let Some(record) = records.front() {
+        while let Some(record) = records.front_mut() {
             if out.is_full() || Position::before(&record.sequence) >= *stop {
                 break;
             }
-            let taken = out.take(record, from, stop);
-            let reached = Position::At { sequence: record.sequence.clone(), row: taken.max(1) };
+            let (row, is_cut) = match out.take(record, from, stop) {
+                ControlFlow::Continue(rows) => (rows.max(1), false),
+                ControlFlow::Break(row) => (row, true),
+            };
+            let reached = Position::At { sequence: record.sequence.clone(), row };
             if reached > *stop {
                 to = stop.clone();
                 break;
             }
             to = to.max(reached);
-            out.bytes_used += record.data.len();
+            if is_cut {
+                break;
+            }
             records.pop_front();
         }
         // Otherwise there were only rows that are known, of a record that was asked for once more.
@@ -105,13 +113,13 @@ struct Output<'a> {
     positions: Vec<Position>,
     refused: Vec<Refusal>,
     bytes: usize,
-    bytes_used: usize,
     filtered: usize,
 }
 
 /// A record while it is taken apart.
 struct Taking<'a> {
-    record: &'a Record,
+    sequence: &'a Sequence,
+    arrival_millis: Option<i64>,
     /// The rows after `first`, up to `last`, are wanted.
     first: u64,
     last: u64,
@@ -127,7 +135,9 @@ impl<'a> Output<'a> {
                 break;
             }
             count += 1;
-            bytes += record.data.len();
+            let is_row = cutter.framing == Framing::Record && !record.is_aggregate;
+            // What holds several rows may be cut before its end.
+            bytes += if is_row { record.data.len() } else { record.data.len().min(READ_BYTES) };
         }
         let Cutter { schema, columns, .. } = cutter;
         Self {
@@ -137,7 +147,6 @@ impl<'a> Output<'a> {
             positions: Vec::with_capacity(count),
             refused: Vec::new(),
             bytes: 0,
-            bytes_used: 0,
             filtered: 0,
         }
     }
@@ -146,61 +155,79 @@ impl<'a> Output<'a> {
         self.positions.len() + self.refused.len() >= READ_ROWS || self.bytes >= READ_BYTES
     }
 
-    /// Takes the wanted rows of a record. How many rows it has in all.
-    fn take(&mut self, record: &Record, from: &Position, stop: &Position) -> u64 {
-        let mut taking = Taking {
-            record,
-            first: row_in(from, &record.sequence).unwrap_or(if Position::before(&record.sequence) < *from {
-                u64::MAX
-            } else {
-                0
-            }),
-            last: row_in(stop, &record.sequence).unwrap_or(u64::MAX),
-            row: 0,
-        };
-        match record.is_aggregate.then(|| Aggregate::parse(&record.data)).flatten() {
-            None => self.push(&mut taking, record.partition_key.as_deref(), &record.data, true),
+    /// Takes the wanted rows of a record. How many rows it has in all; or after which of them it was cut, because no more are
+    /// taken.
+    fn take(&mut self, record: &mut Record, from: &Position, stop: &Position) -> ControlFlow<u64, u64> {
+        let first = row_in(from, &record.sequence).unwrap_or(if Position::before(&record.sequence) < *from {
+            u64::MAX
+        } else {
+            0
+        });
+        let last = row_in(stop, &record.sequence).unwrap_or(u64::MAX);
+        let Record { sequence, partition_key, arrival_millis, data, is_aggregate, is_of_shard } = record;
+        let mut taking = Taking { sequence, arrival_millis: *arrival_millis, first, last, row: 0 };
+        match is_aggregate.then(|| Aggregate::parse(data)).flatten() {
+            None => self.push(&mut taking, partition_key.as_deref(), data, true)?,
             Some(mut aggregate) => {
-                let wanted =
-                    self.cutter.other_shards == OtherShards::Keep || aggregate.is_all_in(&self.shard.hash_keys);
+                let wanted = self.cutter.other_shards == OtherShards::Keep
+                    || *is_of_shard.get_or_insert_with(|| aggregate.is_all_in(&self.shard.hash_keys));
                 for nth in 0..aggregate.len() {
-                    self.push(&mut taking, Some(aggregate.partition_key(nth)), aggregate.data(nth), wanted);
+                    self.push(&mut taking, Some(aggregate.partition_key(nth)), aggregate.data(nth), wanted)?;
                 }
             }
         }
-        taking.row
+        ControlFlow::Continue(taking.row)
     }
 
     /// Takes the rows of one record as its producer knew it.
-    fn push(&mut self, taking: &mut Taking<'_>, partition_key: Option<&str>, data: &[u8], wanted: bool) {
+    fn push(
+        &mut self,
+        taking: &mut Taking<'_>,
+        partition_key: Option<&str>,
+        data: &[u8],
+        wanted: bool,
+    ) -> ControlFlow<u64> {
         match self.cutter.framing {
             Framing::Record => self.push_row(taking, partition_key, line(data), wanted),
             Framing::Lines => {
                 let whole = data.strip_suffix(b"\n").unwrap_or(data);
-                for row in whole.split(|it| *it == b'\n') {
+                let mut begin = 0;
+                for end in memchr_iter(b'\n', whole).chain([whole.len()]) {
+                    let row = &whole[begin..end];
                     let row = row.strip_suffix(b"\r").unwrap_or(row);
-                    self.push_row(taking, partition_key, row, wanted && !row.is_empty());
+                    self.push_row(taking, partition_key, row, wanted && !row.is_empty())?;
+                    begin = end + 1;
                 }
+                ControlFlow::Continue(())
             }
         }
     }
 
     #[inline]
-    fn push_row(&mut self, taking: &mut Taking<'_>, partition_key: Option<&str>, row: &[u8], wanted: bool) {
-        taking.row += 1;
-        if taking.row <= taking.first || taking.row > taking.last {
-            return;
+    fn push_row(
+        &mut self,
+        taking: &mut Taking<'_>,
+        partition_key: Option<&str>,
+        row: &[u8],
+        wanted: bool,
+    ) -> ControlFlow<u64> {
+        if taking.row < taking.first || taking.row >= taking.last {
+            taking.row += 1;
+            return ControlFlow::Continue(());
         }
+        if self.is_full() {
+            return ControlFlow::Break(taking.row);
+        }
+        taking.row += 1;
         if !wanted {
             self.filtered += usize::from(!row.is_empty());
-            return;
+            return ControlFlow::Continue(());
         }
         self.bytes += row.len();
-        let Record { sequence, arrival_millis, .. } = taking.record;
-        let position = Position::At { sequence: sequence.clone(), row: taking.row };
+        let position = Position::At { sequence: taking.sequence.clone(), row: taking.row };
         match std::str::from_utf8(row) {
             Ok(text) => {
-                let (sequence_number, arrival_millis) = (sequence.as_str(), *arrival_millis);
+                let (sequence_number, arrival_millis) = (taking.sequence.as_str(), taking.arrival_millis);
                 self.rows.push(text, Facts { partition_key, sequence_number, row: taking.row, arrival_millis });
                 self.positions.push(position);
             }
@@ -210,12 +237,17 @@ impl<'a> Output<'a> {
                 self.refused.push(Refusal { position, payload: row.to_vec(), why });
             }
         }
+        ControlFlow::Continue(())
     }
 
     fn finish(self, span: Span) -> Cut {
-        let Self { rows, positions, refused, bytes_used, filtered, .. } = self;
-        let read = Read { span, rows: rows.finish(), positions: Positions::Listed(positions), refused };
-        Cut { read, bytes: bytes_used, filtered }
+        let Self { rows, positions, refused, filtered, .. } = self;
+        let rows = rows.finish();
+        let of_refusal = |it: &Refusal| size_of::<Refusal>() + it.payload.len() + it.why.len();
+        let bytes = rows.get_array_memory_size()
+            + positions.len() * size_of::<Position>()
+            + refused.iter().map(of_refusal).sum::<usize>();
+        Cut { read: Read { span, rows, positions: Positions::Listed(positions), refused }, bytes, filtered }
     }
 }
 

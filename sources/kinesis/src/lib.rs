@@ -1,14 +1,17 @@
 //! The `kinesis` source: records of Kinesis streams, polled or pushed.
 
 mod aggregate;
+mod answer_date;
 mod api;
 mod asking;
+mod clock;
 mod columns;
 mod consumer;
 mod cut;
 mod digests;
 mod durable;
 mod family;
+mod lag;
 mod last_calls;
 mod lift;
 mod pace;
@@ -45,6 +48,7 @@ use serde::Deserialize;
 use crate::api::{Api, Limits};
 use crate::columns::Column;
 use crate::cut::{Cutter, Framing, OtherShards};
+use crate::lag::Lag;
 use crate::last_calls::LastCalls;
 use crate::pace::{INTERVAL, RECORDS_MAX};
 use crate::presence::GONE_AFTER;
@@ -79,10 +83,11 @@ use crate::turns::Turns;
 /// has failed, is stopped, or has more than its share. What is known of a shard goes with it, so that its rows are in the
 /// sinks once, whoever reads them. Shards follow those that they were made of all the same.
 ///
-/// What passes by itself is waited for: a server that is down, throttling, a stream or a right that is missing. Records that
-/// expire before they were read, because the pipeline stood still for longer than the stream keeps them, are lost: a warning
-/// says after which record that may have been. After a crash, records that were on their way to a sink are read again; if any
-/// has expired meanwhile, the pipeline says so and stops.
+/// What passes by itself is waited for: a server that is down, throttling, a stream or a right that is missing. Records
+/// that expire before they were read, because the pipeline stood still for longer than the stream keeps them, are lost:
+/// a warning says after which record that may have been, and the metrics say before it how long the oldest record has
+/// waited. After a crash, records that were on their way to a sink are read again; if any has expired meanwhile, the
+/// pipeline says so and stops.
 ///
 /// The rights that it needs are `kinesis:ListShards`, `kinesis:GetShardIterator` and `kinesis:GetRecords` on the stream; for
 /// fan-out `kinesis:DescribeStreamSummary`, `kinesis:RegisterStreamConsumer`, `kinesis:DescribeStreamConsumer`,
@@ -95,10 +100,11 @@ pub struct Kinesis {
     stream: Option<Stream>,
     /// Several streams in place of one, such as `["cdn-logs-eu", "cdn-logs-us"]`. Their names must differ.
     streams: Option<Vec<Stream>>,
-    /// Where to begin with a stream of which nothing was read yet. By default `"trim_horizon"`: with the oldest records that
-    /// are there. `"latest"`: with those that arrive from now on; the first of them are read when it is durable where that
-    /// was, which takes as long as the `age_max` of the sinks. A time, such as `"2026-11-21T22:04:00Z"`: with those that
-    /// arrived then or later.
+    /// Where to begin with a stream of which nothing was read yet. By default `"trim_horizon"`: with the oldest records
+    /// that are there. `"latest"`: with those that arrive from now on; the first of them are read when it is durable
+    /// where that was, which takes as long as the `age_max` of the sinks. The service is asked what time that is:
+    /// where the clock of this machine disagrees by more than a second, it begins up to a second earlier than now, never
+    /// later. A time, such as `"2026-11-21T22:04:00Z"`: with those that arrived then or later.
     #[serde(default)]
     start: Start,
     /// Whether the source ends. By default `"never"`; with `"caught_up"` it does when everything was read that is there,
@@ -283,6 +289,7 @@ impl Kinesis {
             room: Room::new(self.tuning.room_bytes),
             last_calls: self.last_calls.clone(),
             turns: Turns::default(),
+            lag: Lag::default(),
             start: self.start,
             records_max: self.records_max.map_or(RECORDS_MAX, NonZeroU32::get),
             ends: self.end == End::CaughtUp,

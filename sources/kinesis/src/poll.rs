@@ -39,6 +39,8 @@ pub struct Records {
     pub records: VecDeque<Record>,
     /// For the first records since a place was asked for: that place.
     pub asked: Option<Place>,
+    /// How old the next record was that was there when they were read, in milliseconds; 0: there was none. `None`: nobody said.
+    pub behind_millis: Option<u64>,
     /// Whether there was nothing after them when they were read, and the shard is not closed.
     pub is_caught_up: bool,
 }
@@ -46,7 +48,7 @@ pub struct Records {
 impl Records {
     /// How much memory they take, more or less.
     pub fn bytes(&self) -> usize {
-        self.records.iter().map(|it| it.data.len()).sum()
+        self.records.iter().map(Record::bytes).sum()
     }
 }
 
@@ -137,7 +139,8 @@ impl Poller {
         let asked = if answer.records.is_empty() { None } else { self.asked.take() };
         self.idle = (answer.behind_millis == Some(0)).then_some(called);
         let is_caught_up = self.ended.is_none() && self.idle.is_some();
-        Ok(Polled::Records(Records { records: answer.records.into(), asked, is_caught_up }))
+        let (records, behind_millis) = (answer.records.into(), answer.behind_millis);
+        Ok(Polled::Records(Records { records, asked, behind_millis, is_caught_up }))
     }
 
     /// Asks for an iterator.

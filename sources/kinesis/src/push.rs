@@ -154,8 +154,9 @@ impl Pusher {
             self.ended = Some(children);
         }
         let asked = if records.is_empty() { None } else { self.asked.take() };
-        let is_caught_up = self.ended.is_none() && event.millis_behind_latest == 0;
-        Ok(Records { records: records.into(), asked, is_caught_up })
+        let behind_millis = event.millis_behind_latest.unsigned_abs();
+        let is_caught_up = self.ended.is_none() && behind_millis == 0;
+        Ok(Records { records: records.into(), asked, behind_millis: Some(behind_millis), is_caught_up })
     }
 
     async fn subscribe(&mut self, at: &Position) -> Result<(), Over> {

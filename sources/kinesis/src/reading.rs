@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::api::Api;
 use crate::consumer::Consumer;
 use crate::cut::{Cut, Cutter};
+use crate::lag::{Lag, LagOf};
 use crate::last_calls::LastCalls;
 use crate::poll::{Polled, Poller, Records};
 use crate::push::{Pushed, Pusher};
@@ -26,6 +27,7 @@ pub struct Context {
     pub room: Room,
     pub last_calls: LastCalls,
     pub turns: Turns,
+    pub lag: Lag,
     pub start: Start,
     pub records_max: u32,
     /// Between two calls about a shard.
@@ -65,6 +67,7 @@ pub struct Reading {
     consumer: Option<Arc<Consumer>>,
     at: Position,
     to: Outlet,
+    lag: LagOf,
     /// That there are records of other shards was said.
     said_filtered: bool,
 }
@@ -80,7 +83,8 @@ impl Reading {
         at: Position,
         to: Outlet,
     ) -> Self {
-        Self { context, shard, consumer, at, to, said_filtered: false }
+        let lag = context.lag.begin(&shard.partition);
+        Self { context, shard, consumer, at, to, lag, said_filtered: false }
     }
 
     /// Reads to the end of the shard.
@@ -101,6 +105,7 @@ impl Reading {
             match poller.next(&self.at).await {
                 Polled::Later => {}
                 Polled::Records(records) => {
+                    self.lag.note(records.behind_millis);
                     let is_caught_up = records.is_caught_up;
                     self.give(records, permit).await?;
                     // A closed one may say that there is nothing more before it says that it has ended.
@@ -119,6 +124,7 @@ impl Reading {
         loop {
             match pusher.next(&self.at).await {
                 Pushed::Records(records) => {
+                    self.lag.note(records.behind_millis);
                     let is_caught_up = records.is_caught_up;
                     let permit = self.context.room.take(records.bytes() as u64).await;
                     self.give(records, permit).await?;
@@ -144,7 +150,12 @@ impl Reading {
         if let (Some(place), Some(first)) = (asked, records.front()) {
             self.begin_with(&place, first).await?;
         }
-        while let Some(cut) = self.cut(&mut records) {
+        let to = self.to.clone();
+        loop {
+            // Rows take more memory than the records that they are made of, the smaller they are the more. So they are made when
+            // somebody is about to take them: of however many shards, no more of them wait than there are places.
+            let place = to.reserve().await.map_err(|_| Unwanted)?;
+            let Some(cut) = self.cut(&mut records) else { return Ok(()) };
             if cut.filtered > 0 && !std::mem::replace(&mut self.said_filtered, true) {
                 tracing::info!(
                     shard = %self.shard.partition, rows = cut.filtered,
@@ -152,10 +163,9 @@ impl Reading {
                 );
             }
             self.at = cut.read.span.to.clone();
-            let part = permit.split(cut.bytes);
-            self.send(cut.read, Some(part)).await?;
+            let left = records.iter().map(Record::bytes).sum();
+            place.send(Ok(HeldRead { read: cut.read, _permit: Some(permit.split(left, cut.bytes)) }));
         }
-        Ok(())
     }
 
     fn cut(&self, records: &mut VecDeque<Record>) -> Option<Cut> {

@@ -21,6 +21,16 @@ pub struct Record {
     pub data: Vec<u8>,
     /// Whether records were aggregated in it, as far as the digest at its end tells.
     pub is_aggregate: bool,
+    /// Whether all that was aggregated in it belongs to its shard, once somebody wanted to know it.
+    pub is_of_shard: Option<bool>,
+}
+
+impl Record {
+    /// How much memory it takes, more or less.
+    pub fn bytes(&self) -> usize {
+        let key = self.partition_key.as_ref().map_or(0, String::len);
+        size_of::<Self>() + self.sequence.as_str().len() + key + self.data.len()
+    }
 }
 
 /// A shard as the service describes it.

@@ -80,9 +80,10 @@ impl Permit {
         self.bytes = bytes;
     }
 
-    /// A part of it, or all of it if that is less.
-    pub fn split(&mut self, bytes: usize) -> Self {
-        let bytes = to_signed(bytes as u64).min(self.bytes);
+    /// Keeps `left`, and gives so much as another one. What both take together may be more than this had: then it is owed.
+    pub fn split(&mut self, left: usize, bytes: usize) -> Self {
+        self.resize(left + bytes);
+        let bytes = to_signed(bytes as u64);
         self.bytes -= bytes;
         Self { room: self.room.clone(), bytes }
     }

@@ -13,9 +13,11 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{Described, open_at};
+use crate::clock::Moment;
 use crate::consumer::Consumer;
 use crate::cut::Framing;
 use crate::family::Family;
+use crate::lag::Lag;
 use crate::reading::Context;
 use crate::record::{ALL_HASH_KEYS, Shard};
 use crate::replay::Replay;
@@ -29,7 +31,9 @@ pub struct Shared {
     way: Way,
     /// When this process has joined the others. A shard that is begun at its latest record is begun here: what came since
     /// then, until its lease was there and taken, is read.
-    joined: SystemTime,
+    joined: Moment,
+    /// The same by the service's clock, once somebody wanted to know it.
+    joined_at_service: OnceCell<SystemTime>,
     /// How far this process has read shards when it read them alone.
     alone: BTreeMap<Partition, Position>,
     members: Members,
@@ -63,7 +67,7 @@ impl Shared {
     pub fn one(context: Arc<Context>, way: Way, alone: BTreeMap<Partition, Position>, stream: Stream) -> Self {
         let members = BTreeMap::from([(None, Member::new(stream))]);
         let members = Arc::new(Mutex::new(members));
-        Self { context, way, joined: SystemTime::now(), alone, members, _naming: JoinSet::new() }
+        Self::new(context, way, Moment::now(), alone, members, JoinSet::new())
     }
 
     /// Several streams in one table of leases. The service is asked for their names, and one of them is waited for; the
@@ -74,7 +78,7 @@ impl Shared {
         alone: BTreeMap<Partition, Position>,
         streams: Vec<Stream>,
     ) -> Self {
-        let joined = SystemTime::now();
+        let joined = Moment::now();
         let members = Members::default();
         let mut naming = JoinSet::new();
         let (named, mut any) = watch::channel(false);
@@ -89,7 +93,23 @@ impl Shared {
         drop(named);
         // An error: there are no streams, and there never will be.
         let _ = any.wait_for(|it| *it).await;
-        Self { context, way, joined, alone, members, _naming: naming }
+        Self::new(context, way, joined, alone, members, naming)
+    }
+
+    fn new(
+        context: Arc<Context>,
+        way: Way,
+        joined: Moment,
+        alone: BTreeMap<Partition, Position>,
+        members: Members,
+        _naming: JoinSet<()>,
+    ) -> Self {
+        Self { context, way, joined, joined_at_service: OnceCell::new(), alone, members, _naming }
+    }
+
+    /// When this process has joined the others, by the service's clock.
+    async fn joined_at_service(&self, stream: &Stream) -> SystemTime {
+        *self.joined_at_service.get_or_init(|| self.joined.at_service(&self.context.api, stream)).await
     }
 
     fn member(&self, stream: Option<&str>) -> Result<Arc<Member>, BoxError> {
@@ -126,7 +146,7 @@ impl Shared {
         let names: BTreeSet<String> = found.iter().map(|it| it.id.clone()).collect();
         // What has expired has no lease, and nothing waits for it.
         after.retain(|shard, position| *position == Position::End || names.contains(shard));
-        let mut family = Family::new(after, self.context.start.position(self.joined));
+        let mut family = Family::new(after, self.context.start.position(self.joined.wall));
         family.learn(found);
         // If some are begun at a point in time, nothing of the stream was read before the process was stopped.
         let is_begun = family.listed(&names).is_empty();
@@ -223,13 +243,16 @@ impl Shards for Shared {
             (Begin::Latest, _) | (Begin::AtTimestamp, Start::Latest) => Start::Latest,
             (Begin::AtTimestamp, start) => start,
         };
-        let context = Arc::new(Context { start, ..(*self.context).clone() });
+        let context = Arc::new(Context { start, lag: Lag::default(), ..(*self.context).clone() });
         let is_closed = lock(&member.closed).contains(&shard.id);
         let shard = Arc::new(Shard::new(member.stream.clone(), shard.id.clone(), hash_keys, is_closed));
         match resume {
             Resume::After(mut after) => {
-                let first = start.position(self.joined);
                 let after = after.remove(&shard.partition).unwrap_or(Position::Start);
+                let first = match (&after, start) {
+                    (Position::Start, Start::Latest) => start.position(self.joined_at_service(&member.stream).await),
+                    _ => None,
+                };
                 let (api, stream, way) = (context.api.clone(), (*member.stream).clone(), self.way.clone());
                 let consumer = async move {
                     let consumer = Consumer::new(api, stream, &way, None);

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
-use forebay_api::{BoxError, Partition, Position, Read, Settler, Source};
+use forebay_api::{BoxError, Partition, Position, Read, Settler, Source, Stats};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::clock::Moment;
 use crate::consumer::{Consumer, Note};
 use crate::durable::Durable;
 use crate::family::Family;
-use crate::reading::{Context, HeldRead, Reading};
+use crate::lag::Lag;
+use crate::reading::{Context, HeldRead, Outlet, Reading};
 use crate::record::Shard;
+use crate::start::Start;
 use crate::stream::Stream;
 use crate::watch::Watch;
 
@@ -24,6 +26,7 @@ const READS_MAX: usize = 64;
 pub struct Everything {
     from: mpsc::Receiver<Result<HeldRead, BoxError>>,
     durable: Durable,
+    lag: Lag,
     /// What works for this source ends with it.
     tasks: JoinSet<()>,
     /// Those that are this source's alone.
@@ -45,12 +48,12 @@ impl Everything {
         let (to, from) = mpsc::channel(READS_MAX);
         let (mut tasks, durable) = (JoinSet::new(), Durable::default());
         let mut consumers = Vec::new();
-        let first = context.start.position(SystemTime::now());
+        let opened = Moment::now();
         for stream in streams {
             let of_stream = |(partition, position): (&Partition, &Position)| {
                 Some((stream.shard(partition)?.to_owned(), position.clone()))
             };
-            let family = Family::new(after.iter().filter_map(of_stream).collect(), first.clone());
+            let after_shards: BTreeMap<String, Position> = after.iter().filter_map(of_stream).collect();
             let consumer = match way {
                 Way::Polling => None,
                 Way::FanOut { consumer, .. } => {
@@ -62,13 +65,20 @@ impl Everything {
             };
             consumers.extend(consumer.clone());
             let (context, stream, durable) = (context.clone(), Arc::new(stream.clone()), durable.clone());
-            let to = to.clone();
-            tasks.spawn(async move {
+            let (given, name) = (to.clone(), stream.to_string());
+            let reading = async move {
+                let now = match context.start {
+                    Start::Latest if after_shards.is_empty() => opened.at_service(&context.api, &stream).await,
+                    // Nothing is begun now.
+                    _ => opened.wall,
+                };
+                let family = Family::new(after_shards, context.start.position(now));
                 let consumer = registered(consumer).await;
-                Watch::new(context, stream, family, consumer, durable, to).run().await;
-            });
+                Watch::new(context, stream, family, consumer, durable, given).run().await;
+            };
+            tasks.spawn(seen_through(name, reading, to.clone()));
         }
-        Self { from, durable, tasks, consumers }
+        Self { from, durable, lag: context.lag.clone(), tasks, consumers }
     }
 
     /// Begins to read one shard after a position; its start stands for `first`, if there is one. `consumer`: who gets the
@@ -84,30 +94,35 @@ impl Everything {
         let (mut tasks, durable) = (JoinSet::new(), Durable::default());
         let first = first.filter(|_| after == Position::Start);
         let begun = first.map(|it| (it, durable.expect(shard.partition.clone())));
+        let lag = context.lag.clone();
         // Nothing comes after the end.
         if after != Position::End {
-            tasks.spawn(async move {
-                let partition = shard.partition.clone();
-                let mut reading = JoinSet::new();
-                let given = to.clone();
-                reading.spawn(async move {
-                    let mut after = after;
-                    if let Some((first, settling)) = begun {
-                        let read = context.cutter.empty(&shard.partition, &after, first.clone());
-                        // An error: nobody wants to know.
-                        let _ = given.send(Ok(HeldRead { read, _permit: None })).await;
-                        settling.wait().await;
-                        after = first;
-                    }
-                    Reading::new(context, shard, consumer.await, after, given).run().await
-                });
-                if let Some(Err(panicked)) = reading.join_next().await {
+            let (given, name) = (to.clone(), shard.partition.to_string());
+            let reading = async move {
+                let mut after = after;
+                if let Some((first, settling)) = begun {
+                    let read = context.cutter.empty(&shard.partition, &after, first.clone());
                     // An error: nobody wants to know.
-                    let _ = to.send(Err(format!("reading `{partition}` failed: {panicked}").into())).await;
+                    let _ = given.send(Ok(HeldRead { read, _permit: None })).await;
+                    settling.wait().await;
+                    after = first;
                 }
-            });
+                Reading::new(context, shard, consumer.await, after, given).run().await;
+            };
+            tasks.spawn(seen_through(name, reading, to));
         }
-        Self { from, durable, tasks, consumers: Vec::new() }
+        Self { from, durable, lag, tasks, consumers: Vec::new() }
+    }
+}
+
+/// Reads to the end. If that fails by a fault of this program, whoever wants the rows is told: without a word it would look
+/// as if there were no more.
+pub async fn seen_through(what: String, reading: impl Future<Output = ()> + Send + 'static, to: Outlet) {
+    let mut task = JoinSet::new();
+    task.spawn(reading);
+    if let Some(Err(panicked)) = task.join_next().await {
+        // An error: nobody wants to know.
+        let _ = to.send(Err(format!("reading `{what}` failed: {panicked}").into())).await;
     }
 }
 
@@ -125,6 +140,10 @@ impl Source for Everything {
 
     fn settler(&mut self) -> Option<Box<dyn Settler>> {
         Some(Box::new(self.durable.clone()))
+    }
+
+    fn stats(&self) -> Option<Arc<dyn Stats>> {
+        Some(Arc::new(self.lag.clone()))
     }
 
     async fn close(&mut self) {

@@ -50,7 +50,8 @@ impl TryFrom<String> for Start {
 }
 
 impl Start {
-    /// The position at which the shards are begun that are there at the first start ever; `None`: at their start.
+    /// The position at which the shards are begun that are there at the first start ever, which is `now` at the service;
+    /// `None`: at their start.
     pub fn position(self, now: SystemTime) -> Option<Position> {
         match self {
             Self::TrimHorizon | Self::At(_) => None,

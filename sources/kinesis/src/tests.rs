@@ -120,5 +120,6 @@ fn record(sequence: u64, key: &str, data: &[u8]) -> Record {
         arrival_millis: Some(1_795_298_400_000),
         data: data.to_vec(),
         is_aggregate: are_aggregates(&[data])[0],
+        is_of_shard: None,
     }
 }

@@ -90,6 +90,45 @@ async fn no_http_2() {
     served.counted("accepted=0 http=3").await;
 }
 
+/// Scenario: a client speaks HTTP/2 from the first byte on, without TLS, to a server that does and to one that does not; another
+/// one asks whether it may change to HTTP/2.
+/// Guarantees: the first one is served, the second one is told that this is no HTTP; the third one is answered in HTTP/1.1.
+#[tokio::test]
+async fn http_2_without_tls() {
+    for http_2 in [true, false] {
+        let served = serve(Bounds { http_2, ..BOUNDS }).await;
+        let (mut to, connection) = h2::client::handshake(served.connect().await).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::post("http://b/").body(()).unwrap();
+        let (answer, mut body) = to.send_request(request, false).unwrap();
+        let _ = body.send_data(Bytes::from("{}"), true);
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("there is an answer, or an end");
+        assert_eq!(answer.ok().map(|it| it.status().as_u16()), http_2.then_some(200));
+        connection.abort();
+        let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+        let mut stream = served.connect().await;
+        assert_eq!(ask(&mut stream, &POST.replace("\r\n\r\n", &format!("\r\n{upgrade}\r\n"))).await, "200 2");
+        served.counted(if http_2 { "accepted=2" } else { "accepted=1 http=1" }).await;
+    }
+}
+
+/// Scenario: a server is to listen where another one does, and at an address that this machine does not have.
+/// Guarantees: the error names the address, and says how to find who has it, or what to write.
+#[tokio::test]
+async fn addresses_that_cannot_be_had() {
+    let first = serve(BOUNDS).await;
+    let listen = async |address: SocketAddr| {
+        let error = Server::start(address, None, BOUNDS, Arc::new(Length::default())).await.unwrap_err();
+        error.to_string().replace(&address.port().to_string(), "PORT") + "\n"
+    };
+    let told = listen(first.address()).await + &listen("192.0.2.1:8080".parse().unwrap()).await;
+    expect![[r#"
+        `127.0.0.1:PORT` cannot be listened on: another process listens there; `ss -ltnp sport = :PORT` or `lsof -i :PORT` shows which
+        `192.0.2.1:PORT` cannot be listened on: no interface of this machine has that address; `0.0.0.0` stands for all
+    "#]]
+    .assert_eq(&told);
+}
+
 /// Scenario: a client sends a whole large body before it reads, to a path where nobody reads it; then one that is larger
 /// than what is read in vain.
 /// Guarantees: the first one gets its answer, and the connection goes on; the second one is cut off.

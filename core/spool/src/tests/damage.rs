@@ -37,6 +37,9 @@ fn check(what: &str, spoil: impl Fn(&SimulatedDisk), expected: Expect) {
                 let of = it.sequences.map_or("no frames".to_owned(), |(first, last)| format!("{first} to {last}"));
                 *text += &format!("{name}: {} frames, {of}{header}, damaged {damaged:?}, torn {torn}\n", it.frames);
             }
+            for (name, bytes) in inspection.set_aside {
+                *text += &format!("set aside: {} of {bytes} bytes\n", &name[12..]);
+            }
         }
     };
     inspected(&mut text);
@@ -107,106 +110,111 @@ fn damage_in_one_place() {
         "a payload",
         flip(&one, frame(&["one"]) + FRAME_BYTES),
         expect![[r#"
-        a payload
-        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 to 2 lost
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            a payload
+            0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 one
+            2 to 2 lost
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "a head",
         flip(&one, frame(&["one"]) + 9),
         expect![[r#"
-        a head
-        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 to 2 lost
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            a head
+            0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 one
+            2 to 2 lost
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "a length",
         flip(&one, frame(&["one"]) + 6),
         expect![[r#"
-        a length
-        0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 3 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 to 2 lost
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            a length
+            0001.spool: 3 frames, 1 to 4, damaged [(91, 118)], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 3 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 one
+            2 to 2 lost
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "the first payload",
         flip(&one, frame(&[]) + FRAME_BYTES),
         expect![[r#"
-        the first payload
-        0001.spool: 3 frames, 2 to 4, damaged [(64, 91)], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 3 frames, 2 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 to 1 lost
-        2 two
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            the first payload
+            0001.spool: 3 frames, 2 to 4, damaged [(64, 91)], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 3 frames, 2 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 to 1 lost
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "the last payload of a closed segment",
         flip(&one, frame(&["one", "two", "three"]) + FRAME_BYTES),
         expect![[r#"
-        the last payload of a closed segment
-        0001.spool: 3 frames, 1 to 3, damaged [], torn 28
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 3 frames, 1 to 3, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 two
-        3 three
-        4 to 4 lost
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            the last payload of a closed segment
+            0001.spool: 3 frames, 1 to 3, damaged [], torn 28
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 3 frames, 1 to 3, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 one
+            2 two
+            3 three
+            4 to 4 lost
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "the last payload of all",
@@ -230,43 +238,45 @@ fn damage_in_one_place() {
         "a header",
         flip(&one, 20),
         expect![[r#"
-        a header
-        0001.spool: 4 frames, 1 to 4, no header, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        repaired: ["0000000000000001.spool"]
-        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 two
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            a header
+            0001.spool: 4 frames, 1 to 4, no header, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            repaired: ["0000000000000001.spool"]
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0001.spool.damaged of 175 bytes
+            1 one
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "the header of the last segment",
         flip(&two, 20),
         expect![[r#"
-        the header of the last segment
-        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, no header, damaged [], torn 0
-        repaired: ["0000000000000002.spool"]
-        0001.spool: 4 frames, 1 to 4, damaged [], torn 0
-        0002.spool: 4 frames, 5 to 8, damaged [], torn 0
-        1 one
-        2 two
-        3 three
-        4 four
-        5 five
-        6 six
-        7 seven
-        8 eight
-        9 nine
-    "#]],
+            the header of the last segment
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, no header, damaged [], torn 0
+            repaired: ["0000000000000002.spool"]
+            0001.spool: 4 frames, 1 to 4, damaged [], torn 0
+            0002.spool: 4 frames, 5 to 8, damaged [], torn 0
+            set aside: 0002.spool.damaged of 177 bytes
+            1 one
+            2 two
+            3 three
+            4 four
+            5 five
+            6 six
+            7 seven
+            8 eight
+            9 nine
+        "#]],
     );
     check(
         "zeros at the end",

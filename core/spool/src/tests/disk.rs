@@ -80,3 +80,14 @@ fn old_segments() {
         assert_eq!(left.last().map(Entry::last), Some(4));
     }
 }
+
+/// Scenario: a file in a directory of the file system.
+/// Guarantees: nobody but its user may read it: it holds what strangers sent.
+#[test]
+fn files_are_for_their_user() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    Directory::open(directory.path()).unwrap().create("file").unwrap();
+    let mode = std::fs::metadata(directory.path().join("file")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

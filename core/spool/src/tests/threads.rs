@@ -191,3 +191,32 @@ async fn a_disk_that_fails_for_a_while() {
     tokio::time::timeout(PATIENCE, goes_on).await.expect("it goes on by itself");
     assert_eq!(shown(&rest(&mut spool.reader(None))), "1 one\n2 two\n");
 }
+
+/// Scenario: a sync does not come back; appends have an end to their waiting, one before and one while it hangs; then the
+/// disk answers.
+/// Guarantees: who waits is told in time, and the spool tells for how long; what the disk had is there, what it did not
+/// have by then is not, and the spool goes on.
+#[tokio::test]
+async fn a_disk_that_hangs() {
+    const SOON: Duration = Duration::from_secs(1);
+    let (simulated, disk) = disk(1);
+    let spool = Spool::open(disk, options(1 << 20, 1 << 19)).unwrap();
+    assert_eq!(spool.append_within(Bytes::from("one"), PATIENCE).await, Ok(1));
+    simulated.set_hangs(true);
+    let late = async |payload: &'static str| {
+        let appended = spool.append_within(Bytes::from(payload), SOON);
+        tokio::time::timeout(PATIENCE, appended).await.expect("nobody waits for ever")
+    };
+    assert_eq!(late("two").await, Err(AppendError::Stalled));
+    assert_eq!(late("never").await, Err(AppendError::Stalled));
+    assert!(spool.waits() >= 2 * SOON, "{:?}", spool.waits());
+    simulated.set_hangs(false);
+    assert_eq!(spool.append_within(Bytes::from("three"), PATIENCE).await, Ok(3));
+    assert_eq!(shown(&rest(&mut spool.reader(None))), "1 one\n2 two\n3 three\n");
+    let rests = async {
+        while spool.waits() > Duration::ZERO {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, rests).await.expect("nobody waits any more");
+}

@@ -128,7 +128,16 @@ impl ClickHouse {
     ///
     /// If this is not Linux on x86-64 with glibc, or there is no `python3`, or the library cannot be had.
     pub fn start() -> Self {
-        Self::start_as(false)
+        Self::start_as(false, None)
+    }
+
+    /// Starts a server with nothing in it, with more users: the text of a file for its `users.d`.
+    ///
+    /// # Panics
+    ///
+    /// As [`ClickHouse::start`].
+    pub fn with_users(users: &str) -> Self {
+        Self::start_as(false, Some(users))
     }
 
     /// Starts a server with nothing in it, whose replicated tables can be written to.
@@ -140,16 +149,19 @@ impl ClickHouse {
     ///
     /// As [`ClickHouse::start`].
     pub fn with_replicas() -> Self {
-        Self::start_as(true)
+        Self::start_as(true, None)
     }
 
-    fn start_as(with_replicas: bool) -> Self {
+    fn start_as(with_replicas: bool, more_users: Option<&str>) -> Self {
         let home = TempDir::new().expect("a temporary directory can be made");
         let mut server = Self { home, port: 0, with_replicas, process: None };
         let metadata = server.home.path().join("data/metadata");
         fs::create_dir_all(&metadata).expect("a directory can be made");
         fs::write(metadata.join("system.sql"), SYSTEM_DATABASE).expect("a file can be written");
         fs::write(server.home.path().join("users.xml"), users()).expect("a file can be written");
+        let more = server.home.path().join("users.d");
+        fs::create_dir_all(&more).expect("a directory can be made");
+        more_users.iter().for_each(|it| fs::write(more.join("more.xml"), it).expect("a file can be written"));
         // Another program may take the port between the question and the start: then the next one is tried.
         let mut said = String::new();
         for _ in 0..5 {
@@ -188,7 +200,16 @@ impl ClickHouse {
 
     /// The same, where an error may be what a test wants.
     pub fn ask(&self, sql: &str) -> Result<String, String> {
-        let answer = self.request(sql).map_err(|error| error.to_string())?;
+        self.request("/?wait_end_of_query=1", sql)
+    }
+
+    /// The same as a user, neither of whose words needs escapes in a URL.
+    pub fn ask_as(&self, user: &str, password: &str, sql: &str) -> Result<String, String> {
+        self.request(&format!("/?wait_end_of_query=1&user={user}&password={password}"), sql)
+    }
+
+    fn request(&self, path: &str, sql: &str) -> Result<String, String> {
+        let answer = self.answer(path, sql).map_err(|error| error.to_string())?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
         let body = body.strip_suffix('\n').unwrap_or(body).to_owned();
         if head.split(' ').nth(1) == Some("200") { Ok(body) } else { Err(body) }
@@ -296,9 +317,9 @@ impl ClickHouse {
     }
 
     /// An answer with its head.
-    fn request(&self, sql: &str) -> std::io::Result<String> {
+    fn answer(&self, path: &str, sql: &str) -> std::io::Result<String> {
         let mut answer = Vec::new();
-        self.send("/?wait_end_of_query=1", sql)?.read_to_end(&mut answer)?;
+        self.send(path, sql)?.read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 

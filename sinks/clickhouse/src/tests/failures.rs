@@ -1,12 +1,16 @@
 //! What fails, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use forebay_api::{SinkConfig, SinkError};
 use forebay_testkit::services::{ClickHouse as Server, Fault, FaultProxy, Rule};
 
+use super::front::{front, passed_on};
+use super::once::{again, commit};
 use super::{NUMBERS, Place, deliver, numbers, open, said, staged};
 use crate::failure::{Failure, Kind, kind};
 
@@ -341,4 +345,33 @@ fn numbers_of_errors() {
         let failure = Failure::new("inserting", &clickhouse::error::Error::BadResponse(text.to_owned()));
         assert_eq!(failure.kind(), expected, "{text}");
     }
+}
+
+/// Scenario: a table is so large that it takes longer to look for a delivery than `timeout` allows.
+/// Guarantees: each time it is waited for longer, so that the delivery is found in the end, and made once.
+#[tokio::test]
+async fn a_search_that_takes_long() {
+    let place = Place::new();
+    place.table(NUMBERS);
+    let rows = numbers(0..10);
+    deliver(place.open("", &rows).await.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    let port: u16 = place.server.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+    let searches = Arc::new(AtomicUsize::new(0));
+    let (seen, long) = (searches.clone(), Duration::from_secs(5));
+    let slow = front(None, move |head, body| {
+        if head.contains("startsWith") || String::from_utf8_lossy(body).contains("startsWith") {
+            seen.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(long);
+        }
+        passed_on(port, head, body)
+    });
+    let sink = open(&place.config_at(&format!("http://127.0.0.1:{slow}"), "timeout = '1s'"), &rows).await;
+    let mut draft = again(sink.as_ref(), 1, &[rows]).await;
+    for _ in 0..3 {
+        let late = said(draft.commit().await);
+        assert!(late.starts_with("retry: looking for delivery") && late.ends_with("no answer in time"), "{late}");
+    }
+    commit(&mut draft).await;
+    assert!(searches.load(Ordering::Relaxed) >= 4);
+    assert_eq!(place.count(), "10\t10");
 }

@@ -214,6 +214,102 @@ async fn a_disk_that_fails() {
     assert_eq!(frames, accepted + 1);
 }
 
+/// Scenario: the disk hangs while a request with an id, and one without, are taken; both are sent again when it answers.
+/// Guarantees: they are answered with 503 and a time to wait, health says 503 as long as the disk hangs, others too are
+/// answered; the request with an id is there once, and the source goes on by itself.
+#[tokio::test]
+async fn a_disk_that_hangs() {
+    let mut beacon = beacon(json!({ "fields": ["message"] }));
+    beacon.tuning.patience = Some(Duration::from_millis(400));
+    let disk = beacon.tuning.disk.clone().unwrap();
+    let mut served = serve(&mut beacon).await;
+    let body = r#"{"message": "one", "event.id": "1"}"#;
+    let health = async || served.send("GET /health HTTP/1.1\r\nHost: b\r\n\r\n").await;
+    disk.set_hangs(true);
+    let late = served.post("", body).await;
+    assert_eq!(status(&late), "503 Service Unavailable");
+    assert!(late.contains("retry-after: 5\n"), "{late}");
+    // Longer than is told of one request that could not be taken.
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    assert_eq!(status(&health().await), "503 Service Unavailable");
+    disk.set_hangs(false);
+    let again = async {
+        while status(&health().await) != "200 OK" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("it recovers by itself");
+    for body in [body, r#"{"message": "last"}"#] {
+        // On a busy machine this disk may be slow too.
+        let taken = async { while status(&served.post("", body).await) != "204 No Content" {} };
+        tokio::time::timeout(PATIENCE, taken).await.expect("it is taken");
+    }
+    let mut lines = String::new();
+    while !lines.contains("last") {
+        lines += &shown(&[served.next().await]);
+    }
+    assert_eq!(lines.matches("message=one").count(), 1, "{lines}");
+}
+
+/// Scenario: the last request of a spool was kept by another version of the program, or by another source; or one before it
+/// was.
+/// Guarantees: the source does not open, or ends when it comes to it, again and again; it names both versions; and every
+/// request is still there.
+#[tokio::test]
+async fn another_format() {
+    let version = |payload: &Bytes, version: u8| Bytes::from([&[version], &payload[1..]].concat());
+    let payloads = |changed: usize, with: u8| {
+        let mut payloads: Vec<Bytes> =
+            (0..3).map(|nth| frame(nth, &json!({ "message": nth.to_string() }).to_string()).encode()).collect();
+        payloads[changed] = version(&payloads[changed], with);
+        payloads
+    };
+    let mut text = String::new();
+    for (changed, with) in [(2, 2), (1, 2), (0, 0)] {
+        let beacon = beacon(json!({ "fields": ["message"] }));
+        let disk = beacon.tuning.disk.clone().unwrap();
+        let spool = Spool::open(Arc::new(disk.clone()), beacon.options(&Default::default())).unwrap();
+        for payload in payloads(changed, with) {
+            spool.append(payload).await.unwrap();
+        }
+        drop(spool);
+        for _ in 0..2 {
+            let mut source = match beacon.open(Resume::start()).await {
+                Ok(source) => source,
+                Err(error) => {
+                    text += &format!("at the start: {error}\n");
+                    continue;
+                }
+            };
+            for _ in 0..2 {
+                text += &match source.next().await {
+                    Ok(read) => shown(&[read.unwrap()]),
+                    Err(error) => format!("then: {error}\n"),
+                };
+            }
+        }
+        let mut reader = forebay_spool::Reader::open(Arc::new(disk), None).unwrap().unwrap();
+        let left = std::iter::from_fn(|| reader.read().unwrap()).count();
+        text += &format!("{left} requests are left\n");
+    }
+    expect_test::expect![[r#"
+        at the start: request 3 of the spool at `simulated` has format 2, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        at the start: request 3 of the spool at `simulated` has format 2, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        3 requests are left
+        1:1 message=0
+        then: request 2 of the spool at `simulated` has format 2, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        1:1 message=0
+        then: request 2 of the spool at `simulated` has format 2, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        3 requests are left
+        then: request 1 of the spool at `simulated` has format 0, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        then: request 1 of the spool at `simulated` has format 0, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        then: request 1 of the spool at `simulated` has format 0, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        then: request 1 of the spool at `simulated` has format 0, and this program reads format 1: nothing is lost; start the version that wrote it, or put the directory aside
+        3 requests are left
+    "#]]
+    .assert_eq(&text);
+}
+
 /// Scenario: clients post events with ids, and post them again where there was no answer, while the power is cut at some
 /// step; the process starts again, and so on, for some lives and many seeds.
 /// Guarantees: every event that was answered with success is read exactly once, whatever was lost; and nothing is read that

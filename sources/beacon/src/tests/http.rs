@@ -248,6 +248,28 @@ async fn refusals_that_a_page_can_read() {
     .assert_eq(&text);
 }
 
+/// Scenario: no origins are named, and pages of any origin send, one of none that can be named, and something that is no page.
+/// Guarantees: all may; each page is named in its answer, with credentials, and never by a star, which browsers do not take
+/// together with them.
+#[tokio::test]
+async fn pages_of_all_origins() {
+    let mut beacon = beacon(json!({}));
+    let served = serve(&mut beacon).await;
+    let mut text = String::new();
+    for origin in ["Origin: https://e.com\r\n", "Origin: http://localhost:3000\r\n", "Origin: null\r\n", ""] {
+        let answer = served.post(origin, "{}").await;
+        let allowed: Vec<&str> = answer.lines().filter_map(|it| it.strip_prefix("access-control-allow-")).collect();
+        text += &format!("{}: {}\n", status(&answer), allowed.join(", "));
+    }
+    expect![[r#"
+        204 No Content: origin: https://e.com, credentials: true
+        204 No Content: origin: http://localhost:3000, credentials: true
+        204 No Content: origin: null, credentials: true
+        204 No Content: 
+    "#]]
+    .assert_eq(&text);
+}
+
 /// Scenario: requests that were answered, with what their heads say, are read.
 /// Guarantees: every event that was answered with success is a row, with the page that it came from; and a request that was
 /// not is none.
@@ -329,18 +351,18 @@ async fn wishes() {
 #[tokio::test]
 async fn hashes_of_a_day() {
     use crate::privacy::{AddressKept, Addresses};
-    let directory = tempfile::tempdir().unwrap();
-    let addresses = || Addresses::new(AddressKept::Hash, directory.path());
+    let disk = SimulatedDisk::new(1);
+    let addresses = || Addresses::new(AddressKept::Hash, Arc::new(disk.clone()));
     let (one, other) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
     let first = addresses();
     let day = 86_400_000;
-    let hash = first.kept(one, 5 * day).unwrap().0.unwrap();
+    let hash = first.kept(one, 5 * day).await.unwrap().0.unwrap();
     assert_eq!((hash.len(), hash.bytes().all(|it| it.is_ascii_hexdigit())), (32, true));
-    assert_eq!(first.kept(one, 6 * day - 1).unwrap().0.unwrap(), hash);
-    assert_eq!(addresses().kept(one, 5 * day).unwrap().0.unwrap(), hash);
-    assert_ne!(first.kept(other, 5 * day).unwrap().0.unwrap(), hash);
-    assert_ne!(first.kept(one, 6 * day).unwrap().0.unwrap(), hash);
-    assert_ne!(addresses().kept(one, 5 * day).unwrap().0.unwrap(), hash, "the salt of that day is gone");
+    assert_eq!(first.kept(one, 6 * day - 1).await.unwrap().0.unwrap(), hash);
+    assert_eq!(addresses().kept(one, 5 * day).await.unwrap().0.unwrap(), hash);
+    assert_ne!(first.kept(other, 5 * day).await.unwrap().0.unwrap(), hash);
+    assert_ne!(first.kept(one, 6 * day).await.unwrap().0.unwrap(), hash);
+    assert_ne!(addresses().kept(one, 5 * day).await.unwrap().0.unwrap(), hash, "the salt of that day is gone");
 }
 
 /// Scenario: more requests than one address, or one origin, may send in a second.

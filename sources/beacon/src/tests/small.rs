@@ -8,6 +8,7 @@ use std::time::Instant;
 use ::http::HeaderMap;
 use expect_test::{Expect, expect};
 use forebay_listen::{Coding, Memory};
+use forebay_spool::Disk;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
@@ -141,7 +142,7 @@ fn networks_and_origins() {
             https://e.com: good
             http://localhost:8080: good
             https://*.e.com: good
-            `*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
+            `*` is not an origin: leave `origins` away, and the pages of all may send
             `e.com` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
             `https://e.com/` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
             `https://*` is not an origin: write a scheme and a host, such as "https://example.com" or "https://*.example.com"
@@ -216,43 +217,106 @@ fn frames() {
 /// and no more requests come.
 /// Guarantees: an address has one hash in a day, after a restart too, and another one on the next; of a day that is over
 /// the secret is nowhere.
-#[test]
-fn the_salt_of_a_day() {
-    const DAY: u64 = 86_400_000;
-    let directory = tempfile::tempdir().unwrap();
-    let open = || crate::privacy::Addresses::new(crate::privacy::AddressKept::Hash, directory.path());
-    let hash = |of: &crate::privacy::Addresses, now| of.kept("192.0.2.7".parse().unwrap(), now).unwrap().0.unwrap();
+#[tokio::test]
+async fn the_salt_of_a_day() {
+    let disk = SimulatedDisk::new(1);
+    let open = || hashed(&disk);
     let addresses = open();
-    let first = hash(&addresses, 5 * DAY);
-    assert_eq!(hash(&addresses, 6 * DAY - 1), first);
-    assert_eq!(hash(&open(), 6 * DAY - 1), first);
-    let second = hash(&addresses, 6 * DAY);
+    let first = hash(&addresses, 5 * DAY).await;
+    assert_eq!(hash(&addresses, 6 * DAY - 1).await, first);
+    assert_eq!(hash(&open(), 6 * DAY - 1).await, first);
+    let second = hash(&addresses, 6 * DAY).await;
     assert_ne!(second, first);
-    assert_eq!(
-        [hash(&addresses, 6 * DAY - 1), hash(&addresses, 6 * DAY), hash(&open(), 6 * DAY)],
-        [(); 3].map(|()| second.clone())
-    );
-    let salt = directory.path().join("salt");
-    addresses.forget(7 * DAY - 1).unwrap();
-    assert!(salt.try_exists().unwrap());
-    addresses.clone().forget(7 * DAY).unwrap();
-    assert!(!salt.try_exists().unwrap());
-    assert_ne!(hash(&addresses, 7 * DAY - 1), second, "it is nowhere in memory either");
-    open().forget(9 * DAY).unwrap();
-    open().forget(9 * DAY).unwrap();
-    assert!(!salt.try_exists().unwrap());
+    for (of, now) in [(&addresses, 6 * DAY - 1), (&addresses, 6 * DAY), (&open(), 6 * DAY)] {
+        assert_eq!(hash(of, now).await, second);
+    }
+    let is_there = || disk.names().unwrap().contains(&"salt".to_owned());
+    addresses.forget(7 * DAY - 1).await.unwrap();
+    assert!(is_there());
+    addresses.clone().forget(7 * DAY).await.unwrap();
+    assert!(!is_there());
+    assert_ne!(hash(&addresses, 7 * DAY - 1).await, second, "it is nowhere in memory either");
+    open().forget(9 * DAY).await.unwrap();
+    open().forget(9 * DAY).await.unwrap();
+    assert!(!is_there());
+}
+
+const DAY: u64 = 86_400_000;
+
+fn hashed(disk: &SimulatedDisk) -> Addresses {
+    Addresses::new(AddressKept::Hash, Arc::new(disk.clone()))
+}
+
+async fn hash(of: &Addresses, now: u64) -> String {
+    of.kept("192.0.2.7".parse().unwrap(), now).await.unwrap().0.unwrap()
+}
+
+/// Scenario: the power is cut right after the first address was hashed, and while the salt of the next day is written, with
+/// many seeds.
+/// Guarantees: an address that was hashed has the same hash afterwards; there is always a salt that can be used.
+#[tokio::test]
+async fn a_power_cut_behind_a_hash() {
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new(seed);
+        let before = hash(&hashed(&disk), 5 * DAY).await;
+        disk.restart();
+        let addresses = hashed(&disk);
+        assert_eq!(hash(&addresses, 5 * DAY).await, before, "seed {seed}");
+        disk.cut_power_after(seed % 7);
+        let next = addresses.kept("192.0.2.7".parse().unwrap(), 6 * DAY).await.ok().and_then(|it| it.0);
+        disk.restart();
+        let after = hash(&hashed(&disk), 6 * DAY).await;
+        assert!(next.is_none_or(|it| it == after) && after != before, "seed {seed}");
+    }
+}
+
+/// Scenario: the clock goes back by a moment over midnight; it jumps a year ahead, and back again; then no request comes.
+/// Guarantees: what was kept of a day does not come back, no two days share a hash, and of a day that is wrong nothing stays.
+#[tokio::test]
+async fn a_clock_that_jumps() {
+    let disk = SimulatedDisk::new(1);
+    let addresses = hashed(&disk);
+    let mut seen = Vec::new();
+    for (now, is_new) in
+        [(5 * DAY, true), (6 * DAY, true), (6 * DAY - 1, false), (371 * DAY, true), (6 * DAY, true), (371 * DAY, true)]
+    {
+        let hash = hash(&addresses, now).await;
+        assert_eq!(seen.last() != Some(&hash), is_new);
+        assert_eq!(!seen.contains(&hash), is_new);
+        seen.push(hash);
+    }
+    addresses.forget(6 * DAY).await.unwrap();
+    assert!(!disk.names().unwrap().contains(&"salt".to_owned()));
+}
+
+/// Scenario: the disk hangs when the salt of the day is needed, while others ask for it too; then it answers.
+/// Guarantees: nobody keeps the thread that serves requests, and all get one salt.
+#[tokio::test]
+async fn a_salt_on_a_disk_that_hangs() {
+    let disk = SimulatedDisk::new(1);
+    let addresses = hashed(&disk);
+    disk.set_hangs(true);
+    let late = tokio::time::timeout(Duration::from_millis(50), hash(&addresses, 5 * DAY)).await;
+    assert!(late.is_err());
+    let answering = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        disk.set_hangs(false);
+    };
+    let (one, other, ()) = tokio::join!(hash(&addresses, 5 * DAY), hash(&addresses, 5 * DAY), answering);
+    assert_eq!(one, other);
 }
 
 /// Scenario: addresses with numbers of one, two and three digits, and of both families.
 /// Guarantees: they are kept as they are usually written.
-#[test]
-fn addresses_as_text() {
-    let kept = |address: IpAddr| Addresses::new(AddressKept::Keep, "none".as_ref()).kept(address, 0).unwrap().0;
+#[tokio::test]
+async fn addresses_as_text() {
+    let addresses = Addresses::new(AddressKept::Keep, Arc::new(SimulatedDisk::new(1)));
+    let kept = async |address: IpAddr| addresses.kept(address, 0).await.unwrap().0;
     for number in 0..=u8::MAX {
         let address = IpAddr::from([number, 0, 255 - number, number]);
-        assert_eq!(kept(address), Some(address.to_string()));
+        assert_eq!(kept(address).await, Some(address.to_string()));
     }
-    assert_eq!(kept("2001:db8::1".parse().unwrap()).as_deref(), Some("2001:db8::1"));
+    assert_eq!(kept("2001:db8::1".parse().unwrap()).await.as_deref(), Some("2001:db8::1"));
 }
 
 /// Scenario: small bodies, while nobody may decompress large ones: an event, compressed; then ones that become four megabytes,

@@ -214,3 +214,29 @@ async fn the_largest_request() {
     }
     assert_eq!(rows, 49);
 }
+
+/// Scenario: a request with as many records as Firehose may send; then one with a fault whose description would be longer than
+/// Firehose takes, in letters of several bytes.
+/// Guarantees: all records are read; the message of the answer has at most 8192 bytes, and is text.
+#[tokio::test]
+async fn limits_of_the_contract() {
+    let directory = TempDir::new().unwrap();
+    let (mut source, address) = open(&super::ending(directory.path(), ""), Resume::start()).await;
+    super::deliver(address, "r-1", &vec![&b"x"[..]; 10_000]).await;
+    let mut rows = 0;
+    while let Some(read) = source.next().await.unwrap() {
+        rows += read.rows.num_rows();
+    }
+    assert_eq!(rows, 10_000);
+    // One byte more or less before them, so that the limit falls into a letter.
+    for before in ["", "x"] {
+        let version = format!("{before}{}", "ü".repeat(10_000));
+        let (status, text) =
+            super::post(address, &[("x-amz-firehose-protocol-version", &version)], body("r-2", &[b"x"])).await;
+        assert_eq!(status, 400);
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let message = answer["errorMessage"].as_str().unwrap();
+        assert!((8191..=8192).contains(&message.len()), "{} bytes", message.len());
+        assert!(message.starts_with(&format!("protocol version `{before}ü")), "{message}");
+    }
+}

@@ -17,6 +17,7 @@ fn faults() {
         config
     };
     let tls = "tls = { certificate = 'a.pem', key = 'b.pem' }";
+    let bodies = |size| listen("127.0.0.1:80", &format!("limits = {{ bodies_bytes_max = '{size}' }}"));
     let mut small = listen("[::1]:80", "");
     small.spool.bytes_max = forebay_api::ByteSize::mib(255);
     let mut found = String::new();
@@ -33,6 +34,9 @@ fn faults() {
         listen("127.0.0.1:80", "attributes = ['']"),
         listen("127.0.0.1:80", "columns = ['request_id', 'request_id']"),
         small,
+        bodies("191MiB"),
+        bodies("2TiB"),
+        bodies("192MiB"),
         listen("0.0.0.0:443", &format!("{tls}\naccess_key = 'x y'\nattributes = ['stage']\ncolumns = ['source_arn']")),
     ] {
         found += &match config.schema() {
@@ -58,6 +62,9 @@ fn faults() {
         attributes: a column has no name ()
         columns: there would be two columns `request_id` ()
         spool.bytes_max: `bytes_max` must be at least "256MiB" ()
+        limits.bodies_bytes_max: `bodies_bytes_max` must be between 192MiB, what the largest request takes, and 1TiB ()
+        limits.bodies_bytes_max: `bodies_bytes_max` must be between 192MiB, what the largest request takes, and 1TiB ()
+        message Utf8
         message Utf8
         source_arn Dictionary(UInt16, Utf8)
         stage Dictionary(UInt16, Utf8)

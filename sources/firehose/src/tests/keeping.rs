@@ -5,11 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_api::{Position, Read, Resume, Source};
+use forebay_spool::simulated::SimulatedDisk;
+use forebay_spool::{Disk, Options, Reader, Spool};
 use forebay_testkit::canonical;
+use http_body_util::Full;
+use hyper::Request;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::{body, config, deliver, ending, open, post};
+use super::{body, config, deliver, ending, open, post, send};
 use crate::seen::{Begun, Id, KNOWN_MILLIS, Seen};
+
+/// Longer than anything may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn drain(source: &mut dyn Source) -> Vec<Read> {
     let mut reads = Vec::new();
@@ -78,6 +87,115 @@ async fn a_full_spool() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the spool stays full");
+}
+
+/// Scenario: the disk hangs while a request is taken, which comes again meanwhile and afterwards.
+/// Guarantees: each time Firehose is told to try again, and health says 503 as long as the disk hangs; in the end the request is
+/// known, and there once.
+#[tokio::test]
+async fn a_disk_that_hangs() {
+    let directory = TempDir::new().unwrap();
+    let mut config = ending(directory.path(), "");
+    let disk = SimulatedDisk::new(1);
+    (config.tuning.disk, config.tuning.patience) = (Some(disk.clone()), Some(Duration::from_millis(300)));
+    let (mut source, address) = open(&config, Resume::start()).await;
+    let request = || post(address, &[], body("r-1", &[b"one"]));
+    let health = async || {
+        let stream = TcpStream::connect(address).await.unwrap();
+        send(stream, Request::get("/health").header("host", "b").body(Full::default()).unwrap()).await.0
+    };
+    assert_eq!(health().await, 200);
+    disk.set_hangs(true);
+    let late = async || {
+        let answered = tokio::time::timeout(PATIENCE, request()).await;
+        answered.expect("nobody waits for ever")
+    };
+    let (status, text) = late().await;
+    assert_eq!(status, 503);
+    assert!(text.contains(r#""errorMessage":"the disk of the spool does not answer""#), "{text}");
+    let (status, text) = late().await;
+    assert_eq!(status, 503);
+    assert!(text.contains(r#""errorMessage":"this request is being taken already""#), "{text}");
+    assert_eq!(health().await, 503);
+    disk.set_hangs(false);
+    let known = async {
+        while request().await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("it goes on by itself");
+    assert_eq!(health().await, 200);
+    assert_eq!(texts(&drain(source.as_mut()).await), [r#"{"message":"one"}"#]);
+}
+
+/// Scenario: all that bodies may take is taken by a large request that is on its way; another large one and a small one come.
+/// Guarantees: the other large one is told to try again, before it was sent; the small one is taken; and then the large ones
+/// are, one after the other.
+#[tokio::test]
+async fn two_large_requests() {
+    let directory = TempDir::new().unwrap();
+    let (mut source, address) = open(&ending(directory.path(), ""), Resume::start()).await;
+    let large = |id: &str| body(id, &vec![&vec![b'x'; 1_000_000][..]; 30]);
+    let first = large("r-1");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        first.len()
+    );
+    let mut coming = TcpStream::connect(address).await.unwrap();
+    coming.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    coming.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let request = Request::post("/").header("host", "b").body(Full::from(large("r-2"))).unwrap();
+    let (status, headers, text) = send(TcpStream::connect(address).await.unwrap(), request).await;
+    assert_eq!((status, headers["retry-after"].to_str().unwrap()), (503, "10"));
+    assert!(text.contains(r#""errorMessage":"there is too much at once""#), "{text}");
+    deliver(address, "r-3", &[b"small"]).await;
+
+    coming.write_all(&first).await.unwrap();
+    let mut answer = String::new();
+    coming.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let (status, text) = post(address, &[], large("r-2")).await;
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(drain(source.as_mut()).await.iter().map(|it| it.rows.num_rows()).sum::<usize>(), 61);
+}
+
+/// Scenario: a request in the spool was kept by another version of the program.
+/// Guarantees: the source does not open, names both versions, and every request is still there.
+#[tokio::test]
+async fn another_format() {
+    let directory = TempDir::new().unwrap();
+    let mut config = ending(directory.path(), "");
+    let disk = SimulatedDisk::new(1);
+    config.tuning.disk = Some(disk.clone());
+    let (source, address) = open(&config, Resume::start()).await;
+    deliver(address, "r-1", &[b"one"]).await;
+    drop(source);
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let opened = async {
+        loop {
+            match Spool::open(disk.clone(), Options::new(1 << 28)) {
+                Ok(spool) => return spool,
+                // The last connection may still have it.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let spool = tokio::time::timeout(PATIENCE, opened).await.expect("the spool is let go");
+    spool.append(vec![2, 0, 0].into()).await.unwrap();
+    drop(spool);
+    for _ in 0..2 {
+        let error = forebay_api::SourceConfig::open(&config, Resume::start()).await.err().unwrap().to_string();
+        assert_eq!(
+            error,
+            "request 2 of the spool at `simulated` has format 2, and this program reads format 1: nothing is lost; start the \
+             version that wrote it, or put the directory aside"
+        );
+    }
+    let mut reader = Reader::open(disk, None).unwrap().unwrap();
+    assert_eq!(std::iter::from_fn(|| reader.read().unwrap()).count(), 2);
 }
 
 /// Scenario: of some requests all are settled, and nothing comes after them; the process ends, and the next one reads nothing.

@@ -262,18 +262,58 @@ fn columns() {
         {"message":"four","partition_key":"a","sequence_number":"70","sub_sequence_number":3,"shard":"shardId-000000000000","approximate_arrival_time":"2026-11-21T22:00:00Z","stream":"cdn"}"#]].assert_eq(&rows);
 }
 
-/// Scenario: more records than one read takes.
-/// Guarantees: several reads, each of whole records, that follow each other.
+/// Scenario: more records than one read takes; records that hold more rows than one read takes, or longer ones, as aggregates
+/// and as lines, some of them empty or not UTF-8.
+/// Guarantees: several reads that follow each other, each within its bounds, with all rows under their numbers; a read is as
+/// long as it says, and no longer than what is made of a mebibyte or 8192 rows.
 #[test]
 fn bounds() {
-    let (cutter, shard) = (cutter(&[], Framing::Record, OtherShards::Filter), shard(ALL_HASH_KEYS));
+    let (by_record, by_line) =
+        (cutter(&[], Framing::Record, OtherShards::Filter), cutter(&[], Framing::Lines, OtherShards::Filter));
+    let shard = shard(0..=u128::MAX - 1);
+    let lengths = |cutter: &Cutter, records: &[Record]| -> Vec<usize> {
+        let (reads, left) = cut(cutter, &shard, records, "start", "end");
+        assert_eq!(left, 0);
+        assert!(reads.windows(2).all(|it| it[0].span.to == it[1].span.from));
+        let rows = messages(&reads);
+        let numbers: Vec<Position> =
+            reads.iter().flat_map(|it| (0..it.rows.num_rows()).map(|row| it.position(row))).collect();
+        assert_eq!(rows.len(), numbers.len());
+        // Where a row says its number, it has that.
+        for (row, number) in rows.iter().zip(numbers) {
+            let said: Option<u64> = row.split(' ').next().unwrap().parse().ok();
+            assert!(said.is_none_or(|it| number.to_string().ends_with(&format!(":{it}"))), "{row} is at {number}");
+        }
+        reads.iter().map(|it| it.rows.num_rows() + it.refused.len()).collect()
+    };
     let small: Vec<Record> = (1..=20_000).map(|it| record(it, "a", b"x")).collect();
     let large: Vec<Record> = (1..=5).map(|it| record(it, "a", &[b'x'; 700_000])).collect();
-    let lengths = |records: &[Record]| -> Vec<usize> {
-        cut(&cutter, &shard, records, "start", "end").0.iter().map(|it| it.rows.num_rows()).collect()
-    };
-    assert_eq!(lengths(&small), [8192, 8192, 3616]);
-    assert_eq!(lengths(&large), [2, 2, 1]);
+    assert_eq!(lengths(&by_record, &small), [8192, 8192, 3616]);
+    assert_eq!(lengths(&by_record, &large), [2, 2, 1]);
+
+    let rows: Vec<String> = (1..=20_000).map(|it| it.to_string()).collect();
+    let entries: Vec<(&str, Option<&str>, &[u8])> = rows.iter().map(|it| ("a", None, it.as_bytes())).collect();
+    let aggregated = [record(1, "a", b"x"), record(5, "a", &aggregate(&entries)), record(9, "a", b"x")];
+    assert_eq!(lengths(&by_record, &aggregated), [8192, 8192, 3618]);
+    let mut lines = rows.join("\n").into_bytes();
+    // In place of the first one, which is not UTF-8, and of the third one, which is empty.
+    lines[0] = 0xff;
+    lines.remove(4);
+    lines.extend_from_slice(b"\n\n\r\n");
+    assert_eq!(lengths(&by_line, &[record(5, "a", &lines), record(9, "a", b"x")]), [8192, 8192, 3616]);
+    let long: Vec<String> = (1..=5).map(|it| format!("{it} {}", "x".repeat(700_000))).collect();
+    assert_eq!(lengths(&by_line, &[record(5, "a", long.join("\n").as_bytes())]), [2, 2, 1]);
+
+    // The smallest rows that there are: half a million in a mebibyte.
+    let mut records: VecDeque<Record> = [record(5, "a", &b"x\n".repeat(1 << 19))].into();
+    let (mut at, mut rows) = (Position::Start, 0);
+    while let Some(cut) = by_line.cut(&shard, &at, &mut records, &Position::End) {
+        rows += cut.read.rows.num_rows();
+        let positions = cut.read.rows.num_rows() * size_of::<Position>();
+        assert!((positions..2 << 20).contains(&cut.bytes), "{}", cut.bytes);
+        at = cut.read.span.to;
+    }
+    assert_eq!(rows, 1 << 19);
 }
 
 /// A record of any kind, and the rows that it must give.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use forebay_api::Position;
+use forebay_api::{Position, Stats};
 use tokio::time::Instant;
 
+use crate::clock::{Answered, Moment};
 use crate::family::Family;
+use crate::lag::Lag;
 use crate::pace::{INTERVAL, Pace};
 use crate::record::{ALL_HASH_KEYS, Found};
 use crate::start::{Place, Start};
@@ -319,4 +321,72 @@ fn positions() {
         latest: TrimHorizon Some(0:1700000000123)
         2026-11-21T22:04:00.5Z: Time(1795298640500) None
         `1969-01-01T00:00:00Z` is no start: write "trim_horizon", "latest", or a time, such as "2026-11-21T22:04:00Z""#]].assert_eq(&starts.join("\n"));
+}
+
+/// Scenario: a source is opened, and the service is asked two seconds later what time it is, which takes half a second; the
+/// clock of this machine is right, or wrong by a little or by much.
+/// Guarantees: a clock that may be right is believed. Otherwise the stream is begun at most a second and the time of the call
+/// earlier than it was at the service, and never later.
+#[test]
+fn clocks() {
+    let opened = Instant::now();
+    let asked = opened + Duration::from_secs(2);
+    let came = asked + Duration::from_millis(500);
+    let noon = std::time::UNIX_EPOCH + Duration::from_secs(1_795_262_400);
+    let mut text = String::new();
+    for off_millis in [-86_400_000_i64, -1000, -300, 0, 300, 700, 1000, 86_400_000] {
+        // It was answered in the middle of the call, in the middle of a second.
+        let at_service = noon + Duration::from_millis(500) - Duration::from_millis(2250);
+        let wall = match off_millis {
+            0.. => at_service + Duration::from_millis(off_millis as u64),
+            _ => at_service - Duration::from_millis(off_millis.unsigned_abs()),
+        };
+        let begun = Moment { wall, instant: opened }.by(Answered { date: noon, asked, came });
+        let what = if begun == wall { "believed" } else { "not believed" };
+        let apart = match begun.duration_since(at_service) {
+            Ok(later) => format!("{later:?} later"),
+            Err(earlier) => format!("{:?} earlier", earlier.duration()),
+        };
+        text += &format!("{off_millis} ms off: {what}, begins {apart}\n");
+    }
+    expect![[r#"
+        -86400000 ms off: not believed, begins 750ms earlier
+        -1000 ms off: not believed, begins 750ms earlier
+        -300 ms off: believed, begins 300ms earlier
+        0 ms off: believed, begins 0ns later
+        300 ms off: believed, begins 300ms later
+        700 ms off: believed, begins 700ms later
+        1000 ms off: not believed, begins 750ms earlier
+        86400000 ms off: not believed, begins 750ms earlier
+    "#]]
+    .assert_eq(&text);
+}
+
+/// Scenario: the service says of three shards how far they are behind, then nothing any more; they are given up one by one.
+/// Guarantees: what is not read gets older; silence counts only when it is longer than any pause may be; nothing is said of no
+/// shard.
+#[tokio::test(start_paused = true)]
+async fn lag() {
+    let lag = Lag::default();
+    let seconds = || lag.behind().map(|it| it.as_secs());
+    assert_eq!(seconds(), None);
+    let shards = ["a", "b", "c"].map(|it| lag.begin(&it.into()));
+    assert_eq!(seconds(), Some(0));
+    shards[0].note(Some(100_000));
+    shards[1].note(Some(7000));
+    shards[1].note(None);
+    assert_eq!(seconds(), Some(100));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(seconds(), Some(130));
+    let [a, b, c] = shards;
+    drop(a);
+    assert_eq!(seconds(), Some(37));
+    drop(b);
+    assert_eq!(seconds(), Some(0));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(seconds(), Some(60));
+    c.note(Some(0));
+    assert_eq!(seconds(), Some(0));
+    drop(c);
+    assert_eq!(seconds(), None);
 }

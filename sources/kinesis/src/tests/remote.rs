@@ -8,7 +8,7 @@ use forebay_api::{Partition, Position, Read, Resume, SourceConfig, Span};
 use forebay_testkit::services::{KinesisLimits, KinesisLocal, KinesisServer, Ministack, aggregate};
 use serde_json::json;
 
-use super::{messages, next, rows, source};
+use super::{messages, next, rows, source, until};
 
 /// A server with a stream `cdn` of so many shards, and no limits on rates.
 pub fn server(shards: u32) -> KinesisServer {
@@ -119,6 +119,25 @@ async fn latest_is_of_the_first_start() {
     let mut source = config.open(Resume::After(after)).await.unwrap();
     let both: BTreeSet<String> = rows(&mut *source, 2).await.into_iter().collect();
     assert_eq!(both, ["one", "two"].map(str::to_owned).into());
+}
+
+/// Scenario: the clock of the service is an hour ahead of this machine's; a stream that has records is begun with its latest,
+/// by a source that polls.
+/// Guarantees: what came before is not read, and what comes then is: the time is the service's.
+#[tokio::test]
+async fn latest_is_by_the_clock_of_the_service() {
+    let server = server(1);
+    server.advance(Duration::from_secs(3600));
+    server.put("cdn", "a", "old");
+    // The service says what time it is to the second.
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let config = source(&server.endpoint(), json!({ "start": "latest", "end": "never" }));
+    let mut source = config.open(Resume::start()).await.unwrap();
+    let mut settler = source.settler().unwrap();
+    let begun = next(&mut *source).await.unwrap().span;
+    settler.settled(&begun.partition, &begun.to).await.unwrap();
+    server.put("cdn", "a", "new");
+    assert_eq!(rows(&mut *source, 1).await, ["new"]);
 }
 
 /// Scenario: a source that starts at the latest record is killed when it is durable of one of two shards where that was, and is
@@ -271,4 +290,32 @@ async fn settled<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(call: 
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     call().await.unwrap()
+}
+
+/// Scenario: many records lie in two shards for one hour and for two hours; nobody takes what is read of them, then somebody
+/// does, and then one of the shards is split.
+/// Guarantees: the source says how long the oldest has waited of those that it has not read; in the end nothing, and shards that
+/// were read to their end do not count.
+#[tokio::test]
+async fn how_far_it_is_behind() {
+    let server = server(2);
+    // `a` and `b` belong to different shards.
+    let put = |key: &str| server.put_directly("cdn", (0..1000).map(|it| (key.to_owned(), format!("row {it}"))));
+    put("a");
+    server.advance(Duration::from_secs(3600));
+    put("b");
+    server.advance(Duration::from_secs(3600));
+    let config = source(&server.endpoint(), json!({ "records_max": 1, "end": "never" }));
+    let mut source = config.open(Resume::start()).await.unwrap();
+    let stats = source.stats().unwrap();
+    let minutes = || stats.behind().map(|it| it.as_secs() / 60);
+    assert_eq!(minutes(), None);
+    until("it is two hours behind", || minutes() == Some(120)).await;
+    assert_eq!(rows(&mut *source, 2000).await.len(), 2000);
+    until("it is not behind", || minutes() == Some(0)).await;
+    server.split("cdn", &server.open_shards("cdn")[0]);
+    server.put("cdn", "a", "one");
+    server.put("cdn", "b", "two");
+    assert_eq!(rows(&mut *source, 2).await.len(), 2);
+    assert_eq!(minutes(), Some(0));
 }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use forebay_api::{BoxError, Partition, Position, Read, Resume, Source, SourceConfig, Span};
 use forebay_testkit::services::{Fault, FaultProxy, KinesisLimits, KinesisMishap, KinesisServer, Rule};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::remote::{ends, server};
 use super::{messages, next, rows, shown, source, until};
 use crate::api::Limits;
 use crate::replay::Replay;
+use crate::source::{Everything, seen_through};
 use crate::{End, Kinesis};
 
 async fn all(source: &mut dyn Source) -> Vec<Read> {
@@ -315,4 +317,44 @@ async fn a_replay_holds_little() {
     let (asked, there) = (server.calls("GetRecords").bytes - before, SHARDS * (10 << 20));
     assert!(asked < there * 3 / 10, "{asked} of {there} bytes");
     assert!(context.room.try_take(ROOM as u64).is_some(), "something is held still");
+}
+
+/// Scenario: a record holds the smallest rows that there are, and nobody takes them.
+/// Guarantees: what the rows take in memory counts, not what the record does: the shard is not asked again before there is room.
+#[tokio::test]
+async fn small_rows_take_much_room() {
+    let server = server(1);
+    server.put("cdn", "a", "x\n".repeat(50_000));
+    server.put("cdn", "a", "y");
+    let mut config = source(&server.endpoint(), json!({ "framing": "lines", "records_max": 1, "end": "never" }));
+    // For ten such records.
+    config.tuning.room_bytes = 1 << 20;
+    let context = config.context().await.unwrap();
+    let (streams, way) = (config.streams().unwrap(), config.way().unwrap());
+    let mut source = Everything::begin(context.clone(), &streams, &way, &BTreeMap::new());
+    until("something is read", || server.calls("GetRecords").bytes > 100_000).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(context.room.try_take(1).is_none());
+    assert_eq!(server.calls("GetRecords").answered, 1);
+    assert_eq!(rows(&mut source, 50_001).await.len(), 50_001);
+    drop(source);
+    until("nothing is held", || context.room.try_take(1 << 20).is_some()).await;
+}
+
+/// Scenario: what reads a stream fails by a fault of this program, while another stream is read, and alone.
+/// Guarantees: whoever wants the rows gets an error, not the end.
+#[tokio::test]
+async fn a_fault_of_this_program() {
+    for others in [0, 1] {
+        let (to, mut from) = mpsc::channel(4);
+        let others = vec![to.clone(); others];
+        tokio::spawn(seen_through("cdn".to_owned(), async { panic!("of one shard there were two") }, to));
+        let error = from.recv().await.unwrap().unwrap_err().to_string();
+        assert!(
+            error.starts_with("reading `cdn` failed: ") && error.contains("of one shard there were two"),
+            "{error}"
+        );
+        drop(others);
+        assert!(from.recv().await.is_none());
+    }
 }

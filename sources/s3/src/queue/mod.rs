@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::SdkError;
+use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
 use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
-use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
 use aws_sdk_sqs::types::Message;
 use forebay_api::{BoxError, Partition, Position, Settler};
 use forebay_aws::{Patience, Trouble, trouble};
@@ -91,7 +90,7 @@ impl Queue {
                 .max_number_of_messages(BATCH_MAX as i32)
                 .wait_time_seconds(LONG_POLL.as_secs() as i32)
                 .visibility_timeout(hidden.as_secs() as i32);
-            let messages = match self.polled(call).await.map_err(|error| trouble(&doing, error)) {
+            let messages = match self.polled(&doing, call).await {
                 Ok(answer) => answer.messages.unwrap_or_default(),
                 Err(trouble @ Trouble::Retry(_)) => {
                     patience.wait(&trouble).await;
@@ -117,10 +116,7 @@ impl Queue {
 
     /// Sends a poll. It goes on if nobody waits for it any more: the queue would give messages to it all the same, and hide
     /// them for nothing. So others get them back at once.
-    async fn polled(
-        &self,
-        call: ReceiveMessageFluentBuilder,
-    ) -> Result<ReceiveMessageOutput, SdkError<ReceiveMessageError>> {
+    async fn polled(&self, doing: &str, call: ReceiveMessageFluentBuilder) -> Result<ReceiveMessageOutput, Trouble> {
         let (answer, answered) = oneshot::channel();
         let keeper = self.0.keeper.clone();
         tokio::spawn(async move {
@@ -129,7 +125,10 @@ impl Queue {
                 keeper.release_these(&receipts).await;
             }
         });
-        answered.await.unwrap_or_else(|_| Err(SdkError::construction_failure("the poll was abandoned")))
+        match answered.await {
+            Ok(answer) => answer.map_err(|error| trouble(doing, error)),
+            Err(_) => Err(Trouble::Retry(format!("{doing}: the poll was abandoned").into())),
+        }
     }
 
     /// Enters a message, and gives what it tells of.

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -46,20 +47,21 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let operation = target.strip_prefix(VERSION).unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let (answer, lost) = carry_out(&shared, &operation, &body);
+    let now = shared.lock().now();
     shared.changes.send_modify(|it| *it += 1);
     if lost {
         return Err(io::Error::other("the answer is lost"));
     }
     match answer {
-        Ok(Answer::Json(json)) => respond(200, "application/x-amz-json-1.1", full(json)),
+        Ok(Answer::Json(json)) => respond(now, 200, "application/x-amz-json-1.1", full(json)),
         Ok(Answer::Events(subscription)) => {
             let (to, events) = mpsc::channel(4);
             tokio::spawn(subscription.run(shared, to));
-            respond(200, "application/vnd.amazon.eventstream", BodyExt::boxed(Events(events)))
+            respond(now, 200, "application/vnd.amazon.eventstream", BodyExt::boxed(Events(events)))
         }
         Err(Refusal { status, code, message }) => {
             let json = json!({ "__type": code, "message": message }).to_string();
-            respond(status, "application/x-amz-json-1.1", full(json.into_bytes()))
+            respond(now, status, "application/x-amz-json-1.1", full(json.into_bytes()))
         }
     }
 }
@@ -114,8 +116,11 @@ fn ask(state: &mut State, operation: &str, body: &[u8], nothing: bool) -> Result
     Ok(Answer::Json(if answer.is_null() { Vec::new() } else { answer.to_string().into_bytes() }))
 }
 
-fn respond(status: u16, kind: &str, body: AnyBody) -> Result<Response<AnyBody>, io::Error> {
-    let response = Response::builder().status(status).header("content-type", kind);
+/// `now`: in milliseconds since 1970, by the server's clock.
+fn respond(now: u64, status: u16, kind: &str, body: AnyBody) -> Result<Response<AnyBody>, io::Error> {
+    let now = jiff::Timestamp::from_millisecond(now as i64).map_err(io::Error::other)?;
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).map_err(io::Error::other)?;
+    let response = Response::builder().status(status).header("date", date).header("content-type", kind);
     response.header("x-amzn-requestid", "00000000-0000-0000-0000-000000000000").body(body).map_err(io::Error::other)
 }
 
