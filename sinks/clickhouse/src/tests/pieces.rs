@@ -10,9 +10,10 @@ fn range(text: &str) -> Range {
     Range { from: from.parse().unwrap(), to: to.parse().unwrap() }
 }
 
-/// Scenario: deliveries of no rows, of some, and of more than go into an INSERT; halves of their ranges.
+/// Scenario: deliveries of no rows, of some, and of more than go into an INSERT; halves of their ranges;
+/// ranges of which some rows are left out.
 /// Guarantees: the chunks hold each row once, in order, at numbers that do not depend on how many rows follow; so do
-/// halves, down to single rows.
+/// halves, down to single rows; a row is found by its number among those that are left.
 #[test]
 fn ranges_hold_each_row_once() {
     let chunks = |rows| Range::chunks(rows).map(|it| it.to_string()).collect::<Vec<_>>().join(" ");
@@ -29,6 +30,9 @@ fn ranges_hold_each_row_once() {
         }
     }
     assert_eq!(rows, (3..70).collect::<Vec<_>>());
+
+    // Rows 4 and 6 are left out: the others are 3, 5, 7, 8.
+    assert_eq!([0, 1, 2, 3].map(|nth| range("3-9").nth(nth, [4, 6].into_iter())), [3, 5, 7, 8]);
 }
 
 /// Scenario: the same rows, and the same without some of them.
