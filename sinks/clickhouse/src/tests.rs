@@ -9,6 +9,7 @@ mod keeper;
 mod once;
 mod pieces;
 mod plan;
+mod refused;
 mod replicas;
 mod routes;
 mod settings;
