@@ -53,7 +53,7 @@ impl Range {
         without.fold(self.from + nth, |row, out| row + u64::from(out <= row))
     }
 
-    fn contains(self, other: Self) -> bool {
+    pub(crate) fn contains(self, other: Self) -> bool {
         self.from <= other.from && other.to <= self.to
     }
 
@@ -146,4 +146,10 @@ pub(crate) fn next(range: Range, name: &Name, rows: u64, found: &[Found]) -> Nex
         }
     }
     next
+}
+
+/// Whether [`next`] says [`Next::Halve`] of a range, whatever its INSERT is called.
+pub(crate) fn was_halved(range: Range, found: &[Found]) -> bool {
+    let others = || found.iter().filter_map(|it| Name::range_of(&it.name)).filter(|it| it.overlaps(range));
+    others().all(|it| range.contains(it) && it != range) && others().next().is_some()
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow_array::RecordBatch;
 use forebay_api::{DeliveryId, Refused, RefusedRow, SinkError};
 
 use crate::block::{self, Block};
 use crate::failure::{Failure, Kind, retry, stop};
-use crate::pieces::{Name, Next, Range, next};
+use crate::pieces::{Found, Name, Next, Range, next, was_halved};
 use crate::route::Share;
 use crate::search::{Search, Unanswered};
 use crate::slowly::Slowly;
@@ -49,6 +49,16 @@ pub(crate) struct Portion {
     offender: Option<u64>,
     slowly: Slowly,
     unanswered: Unanswered,
+    seen: Option<Seen>,
+    /// The range that was cut last as a whole, and where its rows are in the table: those of its halves are there too.
+    whole: Option<(Range, Vec<String>)>,
+}
+
+/// What the table had of a range.
+struct Seen {
+    range: Range,
+    found: Vec<Found>,
+    at: Instant,
 }
 
 /// What this process knows of an INSERT that is to be made.
@@ -94,6 +104,8 @@ impl Portion {
             offender: None,
             slowly: Slowly::default(),
             unanswered: Unanswered::default(),
+            seen: None,
+            whole: None,
         }
     }
 
@@ -112,6 +124,7 @@ impl Portion {
         let mut left = self.left.take().unwrap_or_else(|| {
             // Not between two tries: rows that fit another column are another block.
             self.shared.forget_old(self.table);
+            (self.seen, self.whole) = (None, None);
             Range::chunks(self.numbers.len() as u64).rev().collect()
         });
         while let Some(range) = left.pop() {
@@ -153,6 +166,9 @@ impl Portion {
     /// Inserts the rows of a range, as one block.
     async fn insert(&mut self, range: Range) -> Result<Outcome, SinkError> {
         let table = self.shared.table(self.table).await?;
+        if self.may_be_there() && self.seen(range).is_some_and(|it| was_halved(range, it)) {
+            return Ok(halved(range, was_halved_before));
+        }
         let rows = block::rows(&self.batches, range.from, range.to);
         let (id, into, shared) = (self.id.clone(), table.clone(), self.shared.clone());
         // Seconds of work for the largest blocks: others go on meanwhile.
@@ -161,6 +177,9 @@ impl Portion {
             into.layout.block(&rows, range.from, name, &shared.servers)
         });
         let block = block.await.map_err(stop)?.map_err(stop)?;
+        if self.whole.as_ref().is_none_or(|(whole, _)| !whole.contains(range)) {
+            self.whole = Some((range, block.bounds.clone()));
+        }
         let refused = block.refused.clone();
         let outcome = if block.rows == 0 { Ok(Outcome::Done) } else { self.send(&table, range, block).await };
         if matches!(outcome, Ok(Outcome::Done)) {
@@ -214,7 +233,11 @@ impl Portion {
             kind => kind,
         };
         match kind {
-            Kind::Columns => self.shared.forget(self.table, Duration::ZERO),
+            Kind::Columns => {
+                self.shared.forget(self.table, Duration::ZERO);
+                // Other rows may fit, which are elsewhere.
+                (self.seen, self.whole) = (None, None);
+            }
             Kind::Rows => {
                 // A view may be to blame, or one partition of several: then the table has rows, and must not get them
                 // again in other blocks.
@@ -248,13 +271,36 @@ impl Portion {
         }
     }
 
+    /// What the table has of a range, if that was looked up within [`PROMPT`]: so long it is believed that nobody else has
+    /// taken the delivery over. It is not asked for each half again, of which there may be hundreds: after a crash all that
+    /// was halved is passed again. What this process has sent since is not in it, and is not asked for, unless it is not
+    /// known what became of it.
+    fn seen(&self, range: Range) -> Option<&[Found]> {
+        let seen = self.seen.as_ref().filter(|_| self.tried == Tried::Never)?;
+        (seen.range.contains(range) && seen.at.elapsed() <= PROMPT).then_some(&seen.found)
+    }
+
+    /// Looks up what the table has of a range, and of all that it was cut from.
+    async fn look(&mut self, table: &Table, range: Range, bounds: &[String]) -> Result<(), SinkError> {
+        let whole = self.whole.as_ref().filter(|(whole, _)| whole.contains(range));
+        let (range, bounds) = whole.map_or((range, bounds), |(whole, bounds)| (*whole, bounds));
+        let at = Instant::now();
+        let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
+        let found = search.inserts(bounds).await?;
+        self.seen = Some(Seen { range, found, at });
+        Ok(())
+    }
+
     /// Decides what to do about a block, by what the table has of the delivery.
-    async fn step(&self, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
+    async fn step(&mut self, table: &Table, range: Range, block: &Block) -> Result<Step, SinkError> {
         if !self.may_be_there() {
             return Ok(Step::Send);
         }
-        let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
-        let next = next(range, &block.name, block.rows, &search.inserts(&block.bounds).await?);
+        if self.seen(range).is_none() {
+            self.look(table, range, &block.bounds).await?;
+        }
+        let found = self.seen.as_ref().map_or(&[][..], |it| &it.found);
+        let next = next(range, &block.name, block.rows, found);
         let unknown_partition = unknown_partition(table, block);
         // A table that remembers a block takes only what it lacks of it, and passes all of it on to its views.
         let is_better_repeated = match next {
@@ -262,14 +308,15 @@ impl Portion {
             Next::Complete => self.is_for_views(table) || unknown_partition.is_some(),
             Next::Send | Next::Halve | Next::Unclear(_) => false,
         };
-        if let (true, Some(since)) = (is_better_repeated, self.history.since)
-            && search.remembers(since).await?
-        {
-            return Ok(Step::Send);
+        if let (true, Some(since)) = (is_better_repeated, self.history.since) {
+            let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
+            if search.remembers(since).await? {
+                return Ok(Step::Send);
+            }
         }
         match (&next, unknown_partition) {
             (Next::Send, _) => Ok(Step::Send),
-            (Next::Halve, _) => Ok(Step::Settle(halved(range, || "it was halved before".to_owned()))),
+            (Next::Halve, _) => Ok(Step::Settle(halved(range, was_halved_before))),
             (Next::Unclear(other), _) => Err(stop(self.other_rows(table, &block.name, other))),
             (Next::Complete, Some(column)) => Err(stop(format!(
                 "some partitions of table {} have rows of `{}`, others may lack them, and the rows do not \
@@ -338,6 +385,10 @@ fn halved(range: Range, why: impl FnOnce() -> String) -> Outcome {
         Some(halves) => Outcome::Halved(halves),
         None => Outcome::Refused(why()),
     }
+}
+
+fn was_halved_before() -> String {
+    "it was halved before".to_owned()
 }
 
 /// A column without which nobody knows into which partition a row of this block goes.

@@ -81,6 +81,14 @@ impl<'a> Place<'a> {
         self.query("SELECT count(), uniqExact(*) FROM rows")
     }
 
+    /// How often the server was asked for the rows of a delivery.
+    fn searches(&self) -> u64 {
+        self.query("SYSTEM FLUSH LOGS");
+        let of_place = format!("has(databases, '{}') AND query LIKE '%startsWith%'", self.database);
+        let count = format!("SELECT count() FROM system.query_log WHERE type = 'QueryStart' AND {of_place}");
+        self.query(&count).parse().unwrap()
+    }
+
     fn config(&self, keys: &str) -> ClickHouse {
         self.config_at(&self.server.endpoint(), keys)
     }

@@ -322,20 +322,15 @@ async fn a_delivery_that_waited_for_rows() {
     place.table(NUMBERS);
     let rows = numbers(0..10);
     let sink = place.open("", &rows).await;
-    let searches = || {
-        place.query("SYSTEM FLUSH LOGS");
-        let of_place = format!("has(databases, '{}') AND query LIKE '%startsWith%'", place.database);
-        place.query(&format!("SELECT count() FROM system.query_log WHERE type = 'QueryStart' AND {of_place}"))
-    };
     // On a busy machine a try may really stand still.
     for n in 0..60 {
-        let before = searches();
+        let before = place.searches();
         let mut draft = sink.begin(&id(n)).await.unwrap();
         draft.stage(rows.clone()).await.unwrap();
         tokio::time::sleep(crate::portion::PROMPT).await;
         draft.intended(SystemTime::now());
         commit(&mut draft).await;
-        if searches() == before {
+        if place.searches() == before {
             return;
         }
     }

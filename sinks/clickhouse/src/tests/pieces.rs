@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::id;
-use crate::pieces::{CHUNK_ROWS, Found, Name, Next, Range, next};
+use crate::pieces::{CHUNK_ROWS, Found, Name, Next, Range, next, was_halved};
 
 fn range(text: &str) -> Range {
     let (from, to) = text.split_once('-').unwrap();
@@ -90,6 +90,7 @@ fn decisions() {
             })
             .collect();
         let next = next(range(text), &Name::new(&id(1), range(text), &[]), rows, &found);
+        assert_eq!(was_halved(range(text), &found), next == Next::Halve);
         let next = match next {
             Next::Unclear(other) => format!("unclear because of {}", other.split_once('-').unwrap().1),
             other => format!("{other:?}"),

@@ -1,6 +1,6 @@
 //! Rows that the server does not take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use forebay_testkit::cut;
@@ -85,4 +85,27 @@ async fn a_crash_while_bad_rows_are_looked_for() {
         assert!(commit(&mut again(sink.as_ref(), 1, &cut(std::slice::from_ref(&rows), 100)).await).await.is_empty());
         assert_eq!(place.count(), "512\t512", "after {requests} requests, {check}, {rest}");
     }
+}
+
+/// Scenario: of 4,096 rows the server does not take 32, here and there; the process ends when all are found, and another one
+/// makes the delivery again.
+/// Guarantees: it passes the hundreds of ranges that were halved without asking for each whether the table has it: within a
+/// second, once; the same rows are refused, and the others are there once.
+#[tokio::test]
+async fn what_was_halved_is_passed_quickly() {
+    let place = Place::new();
+    place.table_with(&format!("{NUMBERS}, CONSTRAINT odd CHECK n % 128 != 77"), "ORDER BY n");
+    let rows = numbers(0..4096);
+    let sink = place.open("", &rows).await;
+    assert_eq!(deliver(sink.as_ref(), 1, std::slice::from_ref(&rows)).await.len(), 32);
+    let inserts: u64 = place.query("SELECT uniqExact(_delivery) FROM rows").parse().unwrap();
+    assert!(inserts > 200, "{inserts}");
+    let sink = place.open("", &rows).await;
+    let mut draft = again(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
+    let before = place.searches();
+    let begun = Instant::now();
+    assert_eq!(commit(&mut draft).await.len(), 32);
+    let searches = place.searches() - before;
+    assert!(searches <= 1 + begun.elapsed().as_secs(), "{searches} searches in {:?}", begun.elapsed());
+    assert_eq!(place.count(), "4064\t4064");
 }
