@@ -1,4 +1,4 @@
-//! Browser events through the whole program: under `kill -9`, and under more load than the sink takes.
+//! Browser events through the whole program, under `kill -9`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,17 +8,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use forebay_testkit::oracle::{Oracle, Random, Verdict};
-use forebay_testkit::proof::aws;
-use forebay_testkit::services::{Fault, FaultProxy, Rule, S3Server};
 use serde_json::{Value, json};
 
-use crate::harness::{files, forebay, python, run, seed, signal, succeed};
+use crate::harness::{asked, files, forebay, python, run, seed, signal, succeed};
 
 /// Longer than anything may take on a machine that has other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -160,15 +158,24 @@ impl Client {
         self.send(&[head.as_bytes(), body].concat())
     }
 
-    /// Sends the bytes of a request and takes its answer, which has no body, or one that nobody looks at.
-    pub fn send(&mut self, request: &[u8]) -> io::Result<Answer> {
+    /// Sends a part of a request, of which there is no answer yet.
+    pub fn begin(&mut self, part: &[u8]) -> io::Result<()> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => TcpStream::connect(self.address)?,
         };
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request)?;
+        stream.write_all(part)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Sends the bytes of a request, or what is left of them, and takes its answer, which has no body, or one that nobody
+    /// looks at.
+    pub fn send(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.begin(request)?;
+        let Some(mut stream) = self.stream.take() else { return Err(io::ErrorKind::NotConnected.into()) };
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -229,10 +236,6 @@ pub fn judge(lake: &Path, oracle: &Oracle) -> Verdict {
 /// `FOREBAY_CONNECTIONS` set them for the long one.
 const KILLS: u64 = 12;
 const CONNECTIONS: u64 = 8;
-
-fn asked(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |it| it.parse().expect("it is a number"))
-}
 
 /// What clients send to the program while it is killed again and again.
 pub struct Killed {
@@ -459,97 +462,4 @@ fn the_port_is_in_use() {
           caused by: `127.0.0.1:PORT` cannot be listened on: another process listens there; `ss -ltnp sport = :PORT` or `lsof -i :PORT` shows which
     "#]]
     .assert_eq(&format!("{:?}\n{}", said.code, said.err.replace(&port.to_string(), "PORT")));
-}
-
-/// Senders that send as much as they can for so long, each request with many events; what is refused with 503 is given up.
-struct Flood {
-    oracle: Mutex<Oracle>,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// Events of a request.
-const EVENTS: u64 = 20;
-const SENDERS: usize = 8;
-
-impl Flood {
-    fn new() -> Self {
-        Self { oracle: Mutex::new(Oracle::new(seed())), accepted: AtomicU64::new(0), refused: AtomicU64::new(0) }
-    }
-
-    fn send(&self, address: SocketAddr, for_so_long: Duration) {
-        let (mut client, began) = (Client::new(address), Instant::now());
-        while began.elapsed() < for_so_long {
-            let (ids, lines): (_, Vec<String>) = {
-                let mut oracle = self.oracle.lock().unwrap();
-                let ids = oracle.claim(EVENTS);
-                (ids.clone(), ids.map(|it| event(&oracle, it)).collect())
-            };
-            let answer = client.post("/", "", lines.join("\n").as_bytes()).unwrap();
-            match answer.status {
-                204 => {
-                    self.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.oracle.lock().unwrap().acknowledge(ids);
-                }
-                503 => {
-                    assert!(answer.head.contains("retry-after: "), "{answer:?}");
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    sleep(Duration::from_millis(10));
-                }
-                _ => panic!("{answer:?}"),
-            }
-        }
-    }
-}
-
-/// Scenario: for a quarter of a minute, events come in more than ten times as fast as a slow bucket takes them, until the
-/// spool is full, and beyond that; then the bucket is quick again.
-/// Guarantees: what does not fit is answered with 503 and `Retry-After`; the memory of the process stays within 256 MiB all
-/// the while; in the end every event that was answered with 204 is in the bucket once, and nothing else, and the source
-/// takes events again.
-#[test]
-fn ten_times_too_much() {
-    let s3 = S3Server::start();
-    s3.create_bucket("lake");
-    let slow = Rule::new(Fault::Delay(Duration::from_secs(2)));
-    let bucket = FaultProxy::start(&s3.endpoint(), vec![slow]);
-    let dir = tempfile::tempdir().unwrap();
-    let (dir, port) = (dir.path(), free_port());
-    let text = pipeline(port)
-        .replace("directory = \"./spool\"", "directory = \"./spool\", bytes_max = \"16MiB\"")
-        .replace("limits = { ", "limits = { decoded_bytes_max = \"1MiB\", bodies_bytes_max = \"32MiB\", ")
-        .replace("path = \"./lake\"", &format!("path = \"s3://lake/web\"\naws = {}", aws(&bucket.endpoint())))
-        .replace("age_max = \"100ms\"", "rows_max = 200, age_max = \"100ms\"");
-    fs::write(dir.join("pipeline.toml"), text).unwrap();
-    let mut command = forebay(dir);
-    command.args(["run", "--quiet"]);
-    let mut running = Running::start(dir, port, command);
-    let lake = s3.directory().join("lake/web");
-    let (flood, address) = (Flood::new(), running.address());
-
-    std::thread::scope(|scope| {
-        (0..SENDERS).for_each(|_| drop(scope.spawn(|| flood.send(address, Duration::from_secs(15)))));
-    });
-    let taken = rows(&lake, "count(*)").first().map_or(0, |it| it[0].as_u64().unwrap());
-    let (accepted, refused) = (flood.accepted.into_inner() * EVENTS, flood.refused.into_inner() * EVENTS);
-    println!(
-        "{} events came, {accepted} were accepted, {refused} refused; {taken} were in the bucket",
-        accepted + refused
-    );
-    assert!(refused > 0, "the spool was never full");
-    assert!(accepted + refused > 10 * taken, "the bucket was not slow enough");
-
-    bucket.set_rules(vec![]);
-    let mut oracle = flood.oracle.into_inner().unwrap();
-    until("everything that was accepted is there", || rows(&lake, "1").len() as u64 >= accepted);
-    let ids = oracle.claim(1);
-    until("it takes events again", || post(port, &event(&oracle, ids.start)) == Some(204));
-    oracle.acknowledge(ids);
-    println!("at most {:.0} MiB were resident", running.memory("VmHWM"));
-    assert!(running.memory("VmHWM") < 256.0);
-    running.runs();
-    running.stop();
-    let verdict = judge(&lake, &oracle);
-    println!("{verdict}");
-    assert!(verdict.is_good(), "{verdict}");
 }

@@ -1,13 +1,19 @@
 //! What Amazon Data Firehose delivers to the `firehose` source, through the whole program, under `kill -9`.
 
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::ops::Range;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use forebay_testkit::oracle::Oracle;
 use serde_json::{Value, json};
 
-use crate::beacon::{Killed, free_port};
+use crate::beacon::{Killed, free_port, until};
+use crate::harness::{forebay, signal, succeed};
 
 /// Records of a request.
 const RECORDS: u64 = 7;
@@ -52,4 +58,69 @@ batch = {{ age_max = "100ms" }}
     let (kills, connections) = (5, 4);
     Killed { text, port, kills, connections, events: RECORDS, request, taken: 200, spool: "./spool/requests" }
         .survives();
+}
+
+/// Scenario: a process starts while the disk of its spool does not answer: a file of it is a pipe that nobody reads. It is asked
+/// to stop; it is started again, and the disk answers. So for both sources that have a spool.
+/// Guarantees: it says that the spool does not answer, and where it is; it can be stopped all the same; when the disk answers,
+/// it listens.
+#[test]
+fn a_spool_that_does_not_answer() {
+    thread::scope(|scope| {
+        for (source, lock) in [("firehose", "spool/requests/lock"), ("beacon", "spool/lock")] {
+            scope.spawn(move || opens_a_pipe(source, lock));
+        }
+    });
+}
+
+fn opens_a_pipe(source: &str, lock: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join(lock);
+    fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+    succeed(Command::new("mkfifo").arg(&pipe));
+    let port = free_port();
+    let text = format!(
+        r#"
+name = "requests"
+drain_max = "1s"
+dead_letters.path = "./refused"
+
+[sources.requests]
+type = "{source}"
+listen = "127.0.0.1:{port}"
+spool = {{ directory = "./spool" }}
+
+[sinks.lake]
+type = "parquet"
+inputs = ["requests"]
+path = "./lake"
+"#
+    );
+    fs::write(dir.path().join("pipeline.toml"), text).unwrap();
+    for answers in [false, true] {
+        let mut command = forebay(dir.path());
+        let child = command.args(["run", "--quiet"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = Ends(child.stderr(Stdio::piped()).spawn().unwrap());
+        let mut said = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let line = said.find(|it| it.contains("does not answer")).expect("it is said");
+        assert!(line.contains("the spool at `./spool` does not answer: it is not open after "), "{line}");
+        // Once somebody may read it, those who want to write go on.
+        let _reader = answers.then(|| OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+        if answers {
+            until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        }
+        signal(&child.0, "TERM");
+        until("it stops", || child.0.try_wait().unwrap().is_some());
+    }
+}
+
+/// A process that does not outlive its test.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Errors: it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

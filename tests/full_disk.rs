@@ -4,11 +4,26 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use forebay_testkit::oracle::Oracle;
 
 use crate::beacon::{Answer, Client, Running, event, free_port, judge, rows, until};
-use crate::harness::{forebay, seed, succeed};
+use crate::harness::{asked, forebay, seed, succeed};
+
+/// How long the disk stays full the first time, in seconds, while a page goes on sending: the short form.
+/// `FOREBAY_FULL_SECONDS` sets it for the long one.
+const SECONDS: u64 = 2;
+
+/// The page sends so long after it was refused.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// So soon are 99 of 100 refused, in the long form, which has the machine for itself.
+const REFUSED_WITHIN: Duration = Duration::from_millis(100);
+
+/// So soon after there is room again is an event taken.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A small file system in memory, which only processes see that are started within. It is gone when it is let go.
 struct SmallDisk {
@@ -136,16 +151,43 @@ impl Page {
         });
         refused
     }
+
+    /// Sends events for so long, of which none is taken: how long each was waited for, the shortest first.
+    fn refused_for(&mut self, time: Duration) -> Vec<Duration> {
+        let (mut waits, begun) = (Vec::new(), Instant::now());
+        while begun.elapsed() < time {
+            let (id, sent) = (self.oracle.claim(1).start, Instant::now());
+            let answer = self.post(id).unwrap();
+            waits.push(sent.elapsed());
+            assert_eq!(answer.status, 503, "there is no room yet");
+            assert!(answer.head.contains("retry-after: "), "{answer:?}");
+            sleep(PAUSE);
+        }
+        waits.sort();
+        waits
+    }
+
+    /// There is room again: sends an event until it is taken.
+    fn taken_again(&mut self, id: u64) {
+        let begun = Instant::now();
+        until("events are taken again", || self.post(id).is_some_and(|it| it.status == 204));
+        let took = begun.elapsed();
+        println!("an event was taken {took:?} after there was room again");
+        assert!(took < TAKEN_WITHIN, "{took:?}");
+    }
 }
 
 /// Scenario: a source whose spool lies on a file system of 24 MiB, which is full when the source is first started; then there
-/// is room, until something else fills it up, three times; the third time the process is killed then, and started again on
-/// the full disk.
-/// Guarantees: while it is full, the answer is 503 with `Retry-After`, `/health` says so, and the process goes on; what was
-/// answered before is delivered, without any room; when there is room again, events are taken again, without a restart; in
-/// the end every event that was answered with 204 is in Parquet once, and nothing else, and the spool has no damage.
+/// is room, until something else fills it up, three times; the first time it stays full for two seconds, or for as long as
+/// `FOREBAY_FULL_SECONDS` says, while a page goes on sending; the third time the process is killed then, and started again
+/// on the full disk.
+/// Guarantees: while it is full, the answer is 503 with `Retry-After`, soon; `/health` says so, and the process goes on; what
+/// was answered before is delivered, without any room; when there is room again, events are taken again within five seconds,
+/// without a restart; in the end every event that was answered with 204 is in Parquet once, and nothing else, and the spool
+/// has no damage.
 #[test]
 fn a_full_disk_loses_nothing() {
+    let seconds = asked("FOREBAY_FULL_SECONDS", SECONDS);
     let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
     let dir = dir.path();
     let text = format!(
@@ -180,7 +222,7 @@ batch = {{ age_max = "100ms" }}
     let first = page.post_until_refused();
     assert_eq!(page.answered, 0, "there is no room for anything");
     disk.free();
-    until("events are taken", || page.post(first).is_some_and(|it| it.status == 204));
+    page.taken_again(first);
     for id in page.oracle.claim(500) {
         assert_eq!(page.post(id).unwrap().status, 204);
     }
@@ -197,11 +239,22 @@ batch = {{ age_max = "100ms" }}
         }
         until("what was answered is delivered", || rows(&lake, "1").len() as u64 >= answered);
         running.runs();
+        if round == 0 {
+            let waits = page.refused_for(Duration::from_secs(seconds));
+            let (half, most) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+            println!(
+                "full for {seconds} s: {} events were refused, half of them within {half:?}, 99 of 100 within {most:?}, all within {:?}",
+                waits.len(),
+                waits[waits.len() - 1]
+            );
+            assert_eq!(health().unwrap().status, 503);
+            assert!(seconds <= SECONDS || most < REFUSED_WITHIN, "{most:?}");
+        }
         if round < 2 {
             assert_eq!(page.post(refused).unwrap().status, 503, "there is no room yet");
         }
         disk.free();
-        until("events are taken again", || page.post(refused).is_some_and(|it| it.status == 204));
+        page.taken_again(refused);
         assert_eq!(health().unwrap().status, 200);
         for id in page.oracle.claim(100) {
             assert_eq!(page.post(id).unwrap().status, 204);

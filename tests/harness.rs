@@ -109,6 +109,11 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// A number that sets the length of a long form, or `short`.
+pub fn asked(name: &str, short: u64) -> u64 {
+    std::env::var(name).map_or(short, |it| it.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{it}`")))
+}
+
 /// Random numbers that can be had again: the seed is printed, and `SEED` sets it.
 pub struct Random(oracle::Random);
 

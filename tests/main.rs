@@ -17,6 +17,7 @@ mod full_disk;
 mod harness;
 mod kill;
 mod metrics;
+mod overload;
 mod pace;
 mod proof;
 mod quickstart;

@@ -20,7 +20,7 @@ use forebay_testkit::proof::{
 };
 use forebay_testkit::services::ClickHouse;
 
-use crate::harness::{root, seed};
+use crate::harness::{asked, root, seed};
 
 /// The program.
 fn program() -> &'static Path {
@@ -46,11 +46,6 @@ fn wait(clickhouse: &ClickHouse, lake: &Path, letters: &Path, oracle: &Oracle) {
     settle(due.table, || table_rows(clickhouse));
     settle(due.lake, || parquet_rows(lake));
     settle(due.letters, || judge_letters(letters, oracle).rows);
-}
-
-/// A number that sets the length of a long form, or `short`.
-fn asked(name: &str, short: u64) -> u64 {
-    std::env::var(name).map_or(short, |it| it.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{it}`")))
 }
 
 /// Scenario: rows keep coming into a stream of four shards, in plain and in aggregated records, some of them wrong in one of

@@ -1,23 +1,35 @@
-"""Reads Parquet files that a pipeline has written: as a Hive table in Spark, by the statement that `forebay ddl` prints for
-Athena, and as files in PyArrow and in DuckDB; each prints what it found, in the same form.
+"""Reads Parquet files that a pipeline has written: as a Hive table in Spark and as a view in DuckDB, by the statements that
+`forebay ddl` prints, and as files in PyArrow; each prints what it found, in the same form.
 
     python spark.py hive DIRECTORY TABLE=FILES...       with PySpark
     python spark.py files DIRECTORY TABLE=FILES...      with PyArrow
     python spark.py duckdb DIRECTORY TABLE=FILES...     with DuckDB
 
-DIRECTORY is where the pipeline ran: the files of a table are in DIRECTORY/FILES, its statement is in DIRECTORY/TABLE.sql.
-Prints one JSON object: for each table the columns with their types, the partitions with their rows, and a digest over all
-rows, all columns. Spark reads twice: with its own reader, and with Hive's `ParquetHiveSerDe`, of Hive 2.3, which does
-not know times as INT64 and gets them as numbers.
+DIRECTORY is where the pipeline ran: the files of a table are in DIRECTORY/FILES, its statements are in
+DIRECTORY/TABLE.athena.sql and DIRECTORY/TABLE.duckdb.sql. Prints one JSON object: for each table the columns with their
+types, the partitions with their rows, and a digest over all rows, all columns. Spark reads twice: with its own reader, and
+with Hive's `ParquetHiveSerDe`, of Hive 2.3, which does not know times as INT64 and gets them as numbers.
 """
 
 import hashlib
 import json
 import pathlib
+import re
 import sys
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from urllib.parse import unquote
 
 LEVELS = ("year", "month", "day", "hour")
+# The column of times that stand in the path without a name.
+BARE = "datehour"
+
+
+def levels_of(path, root):
+    """What the path of a file says."""
+    parts = path.parent.relative_to(root).parts
+    if any("=" not in part for part in parts):
+        return {BARE: "/".join(parts)}
+    return {level: int(value) for level, value in (part.split("=") for part in parts)}
 
 
 def plain(value):
@@ -31,7 +43,7 @@ def report(types, rows):
     """Rows are dictionaries, with the levels of the path among the columns."""
     partitions, digests = {}, []
     for row in rows:
-        partition = "/".join(f"{level}={int(row[level]):02}" for level in LEVELS if level in row)
+        partition = "/".join(f"{level}={int(row[level]):02}" for level in LEVELS if level in row) or row.get(BARE, "")
         partitions[partition] = partitions.get(partition, 0) + 1
         text = json.dumps({name: plain(row[name]) for name in sorted(row)}, ensure_ascii=False)
         digests.append(hashlib.sha256(text.encode()).hexdigest())
@@ -40,11 +52,36 @@ def report(types, rows):
 
 
 def statement(directory, table, files, name):
-    text = (directory / f"{table}.sql").read_text()
+    text = (directory / f"{table}.athena.sql").read_text()
     text = "\n".join(line for line in text.splitlines() if not line.startswith("--")).rstrip().rstrip(";")
     place = f"s3://BUCKET/{files}/"
     assert place in text, text
     return text.replace(place, f"file://{directory}/{files}/").replace(f"`{table}`", f"`{name}`", 1)
+
+
+def location(properties, values):
+    """Where Athena looks for a partition."""
+    place = properties["storage.location.template"]
+    for column, value in values.items():
+        digits = int(properties.get(f"projection.{column}.digits", 0))
+        place = place.replace(f"${{{column}}}", value.zfill(digits))
+    return place
+
+
+def projected(properties):
+    """The values of a time that Athena works out: all of its range. None: it has another kind."""
+    if properties.get(f"projection.{BARE}.type") != "date":
+        return None
+    assert properties[f"projection.{BARE}.interval"] == "1", properties
+    assert properties[f"projection.{BARE}.interval.unit"] == "HOURS", properties
+    form = properties[f"projection.{BARE}.format"]
+    for java, python in (("yyyy", "%Y"), ("MM", "%m"), ("dd", "%d"), ("HH", "%H")):
+        form = form.replace(java, python)
+    first, last = properties[f"projection.{BARE}.range"].split(",")
+    assert last == "NOW", properties
+    first, last = datetime.strptime(first, form), datetime(2027, 1, 1)
+    hours = int((last - first) / timedelta(hours=1))
+    return [(first + timedelta(hours=hour)).strftime(form) for hour in range(hours)]
 
 
 def hive(directory, tables):
@@ -68,19 +105,39 @@ def hive(directory, tables):
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
 
-    def read(table):
+    def is_there(place):
+        return any(pathlib.Path(place.removeprefix("file://")).glob("*.parquet"))
+
+    def read(table, statement):
+        properties = dict(re.findall(r"'([^']+)' = '([^']*)'", statement))
+        spark.sql(statement)
         spark.sql(f"MSCK REPAIR TABLE `{table}`")
+        times = projected(properties)
+        # It finds no partitions without names.
+        assert times is None or spark.table(table).isEmpty()
+        for time in times or ():
+            place = location(properties, {BARE: time})
+            if is_there(place):
+                spark.sql(f"ALTER TABLE `{table}` ADD PARTITION (`{BARE}` = '{time}') LOCATION '{place}'")
+        for row in spark.sql(f"SHOW PARTITIONS `{table}`").collect():
+            place = location(properties, dict(unquote(level).split("=", 1) for level in row[0].split("/")))
+            assert is_there(place), place
         frame = spark.table(table)
-        return report(dict(frame.dtypes), [row.asDict(recursive=True) for row in frame.collect()])
+        return frame, report(dict(frame.dtypes), [row.asDict(recursive=True) for row in frame.collect()])
 
     found = {}
     for table, files in tables.items():
-        spark.sql(statement(directory, table, files, table))
         spark.conf.set("spark.sql.hive.convertMetastoreParquet", "true")
-        found[table] = read(table)
-        spark.sql(statement(directory, table, files, f"{table}_serde").replace("` timestamp", "` bigint"))
+        frame, found[table] = read(table, statement(directory, table, files, table))
+        if BARE in frame.columns:
+            # Without partitions.
+            every = spark.read.option("recursiveFileLookup", "true").parquet(f"file://{directory}/{files}")
+            every, frame = every.collect(), frame.drop(BARE).collect()
+            every, frame = (report({}, [row.asDict(recursive=True) for row in rows]) for rows in (every, frame))
+            assert every == frame, (every, frame)
         spark.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
-        found[f"{table}_serde"] = read(f"{table}_serde")
+        serde = statement(directory, table, files, f"{table}_serde").replace("` timestamp", "` bigint")
+        found[f"{table}_serde"] = read(f"{table}_serde", serde)[1]
     return found
 
 
@@ -115,9 +172,8 @@ def files(directory, tables):
         for path in sorted((directory / its).rglob("*.parquet")):
             read = pyarrow.parquet.ParquetFile(path).read()
             types = {field.name: name(field.type) for field in read.schema}
-            levels = dict(level.split("=") for level in path.parent.relative_to(directory / its).parts)
-            levels = {level: int(value) for level, value in levels.items()}
-            types |= dict.fromkeys(levels, "int")
+            levels = levels_of(path, directory / its)
+            types |= {level: "int" if isinstance(value, int) else "string" for level, value in levels.items()}
             rows += [row | levels for row in read.to_pylist()]
         found[table] = report(types, rows)
     return with_serde(found)
@@ -137,13 +193,20 @@ def duckdb(directory, tables):
     }
     found = {}
     for table, its in tables.items():
-        first = next((directory / its).rglob("*.parquet"))
-        levels = [level.split("=")[0] for level in first.parent.relative_to(directory / its).parts]
-        levels = ", ".join(f"'{level}': INTEGER" for level in levels)
-        files = f"'{directory}/{its}/**/*.parquet', hive_partitioning = true, hive_types = {{{levels}}}"
-        read = duckdb.sql(f"SELECT * FROM read_parquet({files})")
+        duckdb.sql((directory / f"{table}.duckdb.sql").read_text())
+        read = duckdb.sql(f'SELECT * FROM "{table}"')
         types = {column: names[str(kind)] for column, kind in zip(read.columns, read.types)}
         rows = [dict(zip(read.columns, row)) for row in read.fetchall()]
+        root = directory / its
+        if not any("=" in part for part in next(root.rglob("*.parquet")).relative_to(root).parts):
+            # The view has the columns of the files only; here what the path says is put beside them.
+            seen = report({}, rows)
+            pattern = f"parse_path(filename)[-{len(LEVELS) + 1}:-2]"
+            files = f"read_parquet('{root}/**/*.parquet', filename = true)"
+            read = duckdb.sql(f"SELECT * EXCLUDE (filename), array_to_string({pattern}, '/') AS {BARE} FROM {files}")
+            rows = [dict(zip(read.columns, row)) for row in read.fetchall()]
+            assert seen["rows"] == report({}, [{name: row[name] for name in types} for row in rows])["rows"]
+            types[BARE] = "string"
         found[table] = report(types, rows)
     return with_serde(found)
 

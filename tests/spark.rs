@@ -9,17 +9,20 @@ use serde_json::Value;
 
 use crate::harness::{forebay, python, quickstart, root, succeed};
 
-/// Carries out what `forebay ddl --dialect athena` prints for tables of a pipeline that ran in a directory, in Spark with a
-/// Hive metastore, and finds the partitions by `MSCK REPAIR TABLE`. A table: its name, its sink, and where its files are.
+/// Carries out what `forebay ddl` prints for tables of a pipeline that ran in a directory: `--dialect duckdb` in DuckDB, and
+/// `--dialect athena` in Spark with a Hive metastore. There partitions with names are found by `MSCK REPAIR TABLE`; others are
+/// added, those that Athena would work out. A table: its name, its sink, and where its files are.
 ///
 /// Fails unless Spark, by its own reader and by Hive's, DuckDB and PyArrow agree on columns, types, partitions and the values
 /// of each row. Gives what they found: for each table the partitions with their rows.
 pub fn agree(dir: &Path, pipeline: &str, tables: &[(&str, &str, &str)]) -> Value {
     let mut arguments = Vec::new();
     for (table, sink, files) in tables {
-        let said = succeed(forebay(dir).args(["ddl", "--dialect", "athena", "--sink", sink, pipeline]));
-        fs::write(dir.join(format!("{table}.sql")), said.out.replace(&format!("`{sink}`"), &format!("`{table}`")))
-            .unwrap();
+        for (dialect, mark) in [("athena", '`'), ("duckdb", '"')] {
+            let said = succeed(forebay(dir).args(["ddl", "--dialect", dialect, "--sink", sink, pipeline]));
+            let statement = said.out.replace(&format!("{mark}{sink}{mark}"), &format!("{mark}{table}{mark}"));
+            fs::write(dir.join(format!("{table}.{dialect}.sql")), statement).unwrap();
+        }
         arguments.push(format!("{table}={files}"));
     }
     let read = |interpreter, reader: &str| -> Value {

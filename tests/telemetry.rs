@@ -170,24 +170,56 @@ fn to_a_bucket() {
     }
 }
 
-/// Scenario: the example as it is; then its table is made in Spark by the statement of `forebay ddl`.
+/// Two more tables of the same events, under prefixes as Firehose has them: with the names of levels, and its default.
+const UNDER_PREFIXES: &str = r#"
+[sinks.named]
+type = "parquet"
+inputs = ["events"]
+path = "./data/named"
+partition = { time = "ts" }
+prefix = "data/ecs/year=!{timestamp:yyyy}/month=!{timestamp:MM}/!{timestamp:'day='dd'/hour='HH}/"
+batch = { age_max = "1s" }
+
+[sinks.dated]
+type = "parquet"
+inputs = ["events"]
+path = "./data/dated"
+partition = { time = "ts" }
+prefix = "raw/"
+batch = { age_max = "1s" }
+
+[sinks.archive]
+"#;
+
+/// Scenario: the example as it is, and beside its table two under prefixes of Firehose; then the tables are made in Spark and in
+/// DuckDB by the statements of `forebay ddl`.
 /// Guarantees: Spark, DuckDB and PyArrow find the same columns, types, partitions and values in each row, and every event that
-/// was answered.
+/// was answered; each partition lies where Athena looks for it; where levels have no names, Spark reads the same without
+/// partitions.
 #[test]
 fn as_a_table() {
-    let site = Site::start(&[], "http://127.0.0.1:1", &[]);
+    let site = Site::start(&[], "http://127.0.0.1:1", &[("\n[sinks.archive]\n", UNDER_PREFIXES)]);
     let ids = site.send();
-    let table = site.dir.path().join("data/web-telemetry/data/ecs");
-    until("every event arrives", || rows(&table, "1").len() == ids.len());
-    let dir = site.dir;
+    let tables = [
+        ("telemetry", "archive", "data/web-telemetry/data/ecs"),
+        ("named", "named", "data/named/data/ecs"),
+        ("dated", "dated", "data/dated/raw"),
+    ];
+    for (_, sink, path) in tables {
+        let arrived = || rows(&site.dir.path().join(path), "1").len();
+        until(&format!("every event arrives in `{sink}`"), || arrived() == ids.len());
+    }
     site.running.stop();
-    let tables = [("telemetry", "archive", "data/web-telemetry/data/ecs")];
-    let partitions = spark::agree(dir.path(), "pipeline.toml", &tables);
-    let partitions = partitions["telemetry"].as_object().unwrap();
-    let each = ids.len() as u64 / 5;
-    let expected = ["20/hour=00", "20/hour=07", "20/hour=14", "20/hour=21", "21/hour=04"];
-    let expected: Vec<_> = expected.iter().map(|it| (format!("year=2026/month=11/day={it}"), json!(each))).collect();
-    assert_eq!(partitions.clone().into_iter().collect::<Vec<_>>(), expected);
+    let found = spark::agree(site.dir.path(), "pipeline.toml", &tables);
+    let hours = [("20", "00"), ("20", "07"), ("20", "14"), ("20", "21"), ("21", "04")];
+    let expected = |partition: &dyn Fn(&str, &str) -> String| {
+        let each = ids.len() / 5;
+        let expected = hours.map(|(day, hour)| (partition(day, hour), json!(each)));
+        Value::from_iter(expected)
+    };
+    let with_names = expected(&|day, hour| format!("year=2026/month=11/day={day}/hour={hour}"));
+    assert_eq!((&found["telemetry"], &found["named"]), (&with_names, &with_names));
+    assert_eq!(found["dated"], expected(&|day, hour| format!("2026/11/{day}/{hour}")));
 }
 
 /// Scenario: `start.sh`, with programs in place of `cargo` and the release build, while the port of the page is taken, and the

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use forebay_spool::{DAMAGED, Directory, Inspection, SegmentInspection, inspect, repair};
+use forebay_spool::{DAMAGED, Directory, Inspection, Rewritten, SegmentInspection, inspect, repair};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::{Spool, SpoolCommand};
@@ -20,11 +20,17 @@ pub fn spool(command: &SpoolCommand) -> Result<ExitCode, Failure> {
         SpoolCommand::Repair(it) => {
             let done = repair(&directory(it)?).map_err(|error| cannot(it, "repaired", &error))?;
             terminal::out(&match (it.json, done.rewritten.as_slice()) {
-                (true, names) => format!("{}\n", json!({ "rewritten": names })),
+                (true, segments) => {
+                    let names: Json = segments.iter().map(|it| it.name.as_str()).collect();
+                    let set_aside: Json = segments.iter().map(|it| it.set_aside.as_str()).collect();
+                    format!("{}\n", json!({ "rewritten": names, "set_aside": set_aside }))
+                }
                 (false, []) => "nothing is damaged; a torn tail is cut off at the next start\n".to_owned(),
-                (false, names) => names
+                (false, segments) => segments
                     .iter()
-                    .map(|it| format!("{it}: written anew with its whole frames; as it was: {it}{DAMAGED}\n"))
+                    .map(|Rewritten { name, set_aside }| {
+                        format!("{name}: written anew with its whole frames; as it was: {set_aside}\n")
+                    })
                     .chain([format!(
                         "nothing reads what ends with `{DAMAGED}`: remove it when nobody needs it any more\n"
                     )])

@@ -145,6 +145,12 @@ impl FrameHead {
 
 /// Adds a frame.
 pub(crate) fn encode_frame(sequence: u64, payload: &[u8], seed: Seed, to: &mut Vec<u8>) {
+    to.extend_from_slice(&encode_head(sequence, payload, seed));
+    to.extend_from_slice(payload);
+}
+
+/// What stands before the payload of a frame.
+pub(crate) fn encode_head(sequence: u64, payload: &[u8], seed: Seed) -> [u8; FRAME_BYTES] {
     let mut head = [0; FRAME_BYTES];
     head[..4].copy_from_slice(&MARKER);
     head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -152,8 +158,7 @@ pub(crate) fn encode_frame(sequence: u64, payload: &[u8], seed: Seed, to: &mut V
     head[16..20].copy_from_slice(&seed.sum(payload).to_le_bytes());
     let sum = seed.sum(&head[..20]);
     head[20..].copy_from_slice(&sum.to_le_bytes());
-    to.extend_from_slice(&head);
-    to.extend_from_slice(payload);
+    head
 }
 
 /// The name of a segment's file.

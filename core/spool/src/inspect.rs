@@ -54,9 +54,18 @@ impl SegmentInspection {
 /// What was done to a spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Segments that were written anew with their whole frames alone. Each is kept as it was beside it, with
-    /// [`DAMAGED`] at the end of its name, until somebody removes it.
-    pub rewritten: Vec<String>,
+    /// Segments that were written anew with their whole frames alone.
+    pub rewritten: Vec<Rewritten>,
+}
+
+/// A segment that was written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The name of its file.
+    pub name: String,
+    /// The file that has it as it was, with [`DAMAGED`] at the end of its name. It stays until somebody removes it,
+    /// whatever is repaired later.
+    pub set_aside: String,
 }
 
 /// Looks at every frame. Changes nothing, and may run beside a process that writes: the last segment may then seem to be
@@ -123,21 +132,18 @@ pub fn repair(disk: &dyn Disk) -> Result<Repaired, OpenError> {
         let created_millis = header.and_then(Result::ok).map_or(0, |it| it.created_millis);
         let header =
             Header { spool, number: segment.number, after: segment.after, first: segment.first, created_millis };
-        rewrite(disk, segment, header, is_last.then_some(walked.end)).map_err(failed)?;
-        rewritten.push(file_name(segment.number));
+        let set_aside = rewrite(disk, segment, header, is_last.then_some(walked.end)).map_err(failed)?;
+        rewritten.push(Rewritten { name: file_name(segment.number), set_aside });
     }
     Ok(Repaired { rewritten })
 }
 
-/// Writes the whole frames of a segment to another file, which takes its place; and all from `tail` on.
-fn rewrite(disk: &dyn Disk, segment: Segment, header: Header, tail: Option<u64>) -> io::Result<()> {
+/// Writes the whole frames of a segment to another file, which takes its place; and all from `tail` on. Gives the name under
+/// which it is kept as it was.
+fn rewrite(disk: &dyn Disk, segment: Segment, header: Header, tail: Option<u64>) -> io::Result<String> {
     let name = file_name(segment.number);
-    let (new, old) = (format!("{name}.new"), format!("{name}{DAMAGED}"));
-    // What an earlier try left.
-    if disk.names()?.contains(&new) {
-        disk.remove(&new)?;
-    }
-    let file = disk.create(&new)?;
+    let new = format!("{name}.new");
+    let file = create_anew(disk, &new)?;
     file.write_at(0, &header.encode())?;
     let mut written = HEADER_BYTES as u64;
     let mut scan = Scan::new(disk.open(&name)?, segment.seed, HEADER_BYTES as u64);
@@ -161,19 +167,37 @@ fn rewrite(disk: &dyn Disk, segment: Segment, header: Header, tail: Option<u64>)
         copy_bytes(&*disk.open(&name)?, tail, &*file, written)?;
     }
     file.sync()?;
-    // First a copy of the name, so that at no time the segment is not there.
-    copy(disk, &name, &old)?;
+    // First a copy, so that at no time the segment is not there.
+    let set_aside = set_aside(disk, &name)?;
     disk.rename(&new, &name)?;
-    disk.sync_directory()
+    disk.sync_directory()?;
+    Ok(set_aside)
 }
 
-fn copy(disk: &dyn Disk, from: &str, to: &str) -> io::Result<()> {
-    if disk.names()?.iter().any(|it| it == to) {
-        disk.remove(to)?;
+/// Keeps a copy of a file under a name that nothing has. It has it only once it is whole.
+fn set_aside(disk: &dyn Disk, name: &str) -> io::Result<String> {
+    let copy = format!("{name}.copy");
+    let to = create_anew(disk, &copy)?;
+    copy_bytes(&*disk.open(name)?, 0, &*to, 0)?;
+    to.sync()?;
+    let names = disk.names()?;
+    let mut set_aside = format!("{name}{DAMAGED}");
+    let mut number = 1;
+    while names.contains(&set_aside) {
+        number += 1;
+        set_aside = format!("{name}.{number}{DAMAGED}");
     }
-    let (from, to) = (disk.open(from)?, disk.create(to)?);
-    copy_bytes(&*from, 0, &*to, 0)?;
-    to.sync()
+    disk.rename(&copy, &set_aside)?;
+    disk.sync_directory()?;
+    Ok(set_aside)
+}
+
+/// Makes a file, in place of what an earlier try left.
+fn create_anew(disk: &dyn Disk, name: &str) -> io::Result<Box<dyn DiskFile>> {
+    if disk.names()?.iter().any(|it| it == name) {
+        disk.remove(name)?;
+    }
+    disk.create(name)
 }
 
 fn copy_bytes(from: &dyn DiskFile, mut at: u64, to: &dyn DiskFile, mut written: u64) -> io::Result<()> {

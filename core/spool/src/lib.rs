@@ -45,7 +45,7 @@ use serde::Deserialize;
 
 pub use disk::{Directory, Disk, DiskFile};
 pub use format::PAYLOAD_BYTES_MAX;
-pub use inspect::{DAMAGED, Inspection, Repaired, SegmentInspection, inspect, repair};
+pub use inspect::{DAMAGED, Inspection, Repaired, Rewritten, SegmentInspection, inspect, repair};
 pub use reader::{Entry, Reader};
 pub use spool::{Spool, Standing};
 

@@ -7,9 +7,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFile, NoFile, is_full};
-use crate::format::{FRAME_BYTES, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, Seed, encode_frame, file_name};
+use crate::format::{FRAME_BYTES, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, Seed, encode_head, file_name};
 use crate::segments::{Segment, Segments, found, readable, spool_number};
 use crate::{AppendError, OpenError, Options};
+
+/// So much is written at a time: more would be no quicker, and a second copy of all that waits would be in memory. Tests
+/// write many pieces.
+const PIECE_BYTES: usize = if cfg!(test) { 300 } else { 1 << 20 };
 
 /// The one writer of a spool.
 pub(crate) struct Log {
@@ -30,6 +34,8 @@ pub(crate) struct Log {
     unsynced_bytes: usize,
     /// All bytes of all segments.
     bytes: u64,
+    /// What is written next, kept for its room.
+    piece: Vec<u8>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -49,6 +55,50 @@ impl Active {
     fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
         let (number, seed, written) = (header.number, header.seed(), HEADER_BYTES as u64);
         Self { number, seed, file, written, begun: Instant::now(), is_poisoned: false }
+    }
+
+    /// Writes frames behind what is there, and says where they end.
+    fn write<'a>(&self, frames: impl Iterator<Item = (u64, &'a Bytes)>, piece: &mut Vec<u8>) -> io::Result<u64> {
+        piece.clear();
+        let mut pieces = Pieces { file: &*self.file, at: self.written, piece };
+        for (sequence, payload) in frames {
+            pieces.push(&encode_head(sequence, payload, self.seed))?;
+            pieces.push(payload)?;
+        }
+        pieces.flush()?;
+        Ok(pieces.at)
+    }
+}
+
+/// Bytes on their way to a file.
+struct Pieces<'a> {
+    file: &'a dyn DiskFile,
+    /// Where the piece is written to.
+    at: u64,
+    piece: &'a mut Vec<u8>,
+}
+
+impl Pieces<'_> {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.piece.len() + bytes.len() > PIECE_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() > PIECE_BYTES {
+            self.file.write_at(self.at, bytes)?;
+            self.at += bytes.len() as u64;
+        } else {
+            self.piece.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.piece.is_empty() {
+            self.file.write_at(self.at, self.piece)?;
+            self.at += self.piece.len() as u64;
+            self.piece.clear();
+        }
+        Ok(())
     }
 }
 
@@ -132,6 +182,7 @@ impl Log {
             unsynced: Vec::new(),
             unsynced_bytes: 0,
             bytes: segments.iter().map(|it| it.bytes).sum::<u64>() + begun.map_or(0, |_| HEADER_BYTES as u64),
+            piece: Vec::new(),
             segments: Segments::default(),
             _lock: lock,
             disk,
@@ -169,32 +220,32 @@ impl Log {
             return (0, Some(error));
         }
         let room = self.options.bytes_max.saturating_sub(self.bytes);
-        let most = payloads.iter().map(|it| FRAME_BYTES + it.len()).sum::<usize>();
-        let mut frames = Vec::with_capacity(most.min(usize::try_from(room).unwrap_or(usize::MAX)));
         let mut refused = None;
-        let first = self.last() + 1;
+        let mut bytes = 0;
         let mut count = 0;
         for payload in &payloads {
             if payload.len() > PAYLOAD_BYTES_MAX {
                 refused = Some(AppendError::TooLarge);
                 break;
             }
-            if (frames.len() + FRAME_BYTES + payload.len()) as u64 > room {
+            bytes += (FRAME_BYTES + payload.len()) as u64;
+            if bytes > room {
                 refused = Some(AppendError::Full);
                 break;
             }
-            encode_frame(first + count as u64, payload, self.active.seed, &mut frames);
             count += 1;
         }
-        if let Err(error) = self.active.file.write_at(self.active.written, &frames) {
-            tracing::warn!(spool = self.disk.place(), "frames could not be written: {error}");
-            // Some of them may be there. They must not be taken for frames that are written later.
-            self.active.is_poisoned = self.active.file.set_len(self.active.written).is_err();
-            return (0, Some(AppendError::of(&error)));
-        }
-        self.active.written += frames.len() as u64;
-        self.bytes += frames.len() as u64;
         payloads.truncate(count);
+        let first = self.last() + 1;
+        match self.active.write((first..).zip(&payloads), &mut self.piece) {
+            Ok(end) => self.wrote(end),
+            Err(error) => {
+                tracing::warn!(spool = self.disk.place(), "frames could not be written: {error}");
+                // Some of them may be there. They must not be taken for frames that are written later.
+                self.active.is_poisoned = self.active.file.set_len(self.active.written).is_err();
+                return (0, Some(AppendError::of(&error)));
+            }
+        }
         self.unsynced_bytes += payloads.iter().map(Bytes::len).sum::<usize>();
         self.unsynced.extend((first..).zip(payloads));
         (count, refused)
@@ -294,20 +345,23 @@ impl Log {
         if self.unsynced.is_empty() {
             return Ok(());
         }
-        let mut frames = Vec::new();
-        for (sequence, payload) in &self.unsynced {
-            encode_frame(*sequence, payload, self.active.seed, &mut frames);
+        let frames = self.unsynced.iter().map(|(sequence, payload)| (*sequence, payload));
+        match self.active.write(frames, &mut self.piece).and_then(|end| self.active.file.sync().map(|()| end)) {
+            Ok(end) => self.wrote(end),
+            Err(error) => {
+                tracing::warn!(spool = self.disk.place(), "nor could the new segment be written: {error}");
+                self.active.is_poisoned = true;
+                return Err(AppendError::of(&error));
+            }
         }
-        let file = &self.active.file;
-        if let Err(error) = file.write_at(self.active.written, &frames).and_then(|()| file.sync()) {
-            tracing::warn!(spool = self.disk.place(), "nor could the new segment be written: {error}");
-            self.active.is_poisoned = true;
-            return Err(AppendError::of(&error));
-        }
-        self.active.written += frames.len() as u64;
-        self.bytes += frames.len() as u64;
         self.publish();
         Ok(())
+    }
+
+    /// The segment that is written to ends there now.
+    fn wrote(&mut self, end: u64) {
+        self.bytes += end - self.active.written;
+        self.active.written = end;
     }
 
     /// Begins the next segment behind the durable frames. The one before is closed if there is one to take its place.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_api::{BoxError, ByteSize, Partition, Position};
 use schemars::JsonSchema;
@@ -33,10 +33,12 @@ pub enum FrameError {
 /// A request is kept in another format than this program reads. The end of the source: whatever it made of it would be lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "request {sequence} of the spool at `{place}` has format {found}, and this program reads format {expected}: nothing is \
+    "{what} {sequence} of the spool at `{place}` has format {found}, and this program reads format {expected}: nothing is \
      lost; start the version that wrote it, or put the directory aside"
 )]
 pub struct OtherFormat {
+    /// What a frame holds.
+    pub what: &'static str,
     /// The directory.
     pub place: String,
     /// The number of the request.
@@ -55,7 +57,12 @@ impl OtherFormat {
             Some(version) if *version == expected => format!("{version}, but of another source"),
             Some(version) => version.to_string(),
         };
-        Self { place, sequence, found, expected }
+        Self { what: "request", place, sequence, found, expected }
+    }
+
+    /// That of a frame which holds something else than a request.
+    pub fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
     }
 }
 
@@ -103,6 +110,39 @@ pub fn sequence_of(position: &Position) -> Option<u64> {
     match position {
         Position::At { sequence, .. } => sequence.as_str().parse().ok(),
         Position::Start | Position::End => None,
+    }
+}
+
+/// Opens a spool, or what is read of it, on a thread that may block. A disk that hangs may keep it for ever, and then nothing
+/// is taken: once it has not answered for half as long as requests wait for it, that is said, and again each time that the
+/// wait has doubled.
+///
+/// # Errors
+///
+/// Those of the work, or if it panics.
+pub async fn opening<T: Send + 'static>(
+    place: impl std::fmt::Display,
+    patience: Duration,
+    work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
+) -> Result<T, BoxError> {
+    let began = Instant::now();
+    let mut opened = tokio::task::spawn_blocking(work);
+    let mut silence = patience / 2;
+    let mut was_said = false;
+    loop {
+        let done = tokio::time::timeout(silence.saturating_sub(began.elapsed()), &mut opened).await;
+        let seconds = began.elapsed().as_secs_f64();
+        if let Ok(done) = done {
+            if was_said {
+                tracing::info!("the spool at `{place}` has answered after {seconds:.1} s");
+            }
+            return done?;
+        }
+        tracing::warn!(
+            "the spool at `{place}` does not answer: it is not open after {seconds:.1} s; its disk hangs, or is very slow, \
+             and nothing is taken until it answers"
+        );
+        (silence, was_said) = (2 * silence, true);
     }
 }
 

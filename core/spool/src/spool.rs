@@ -14,8 +14,10 @@ use crate::reader::Reader;
 use crate::segments::Segments;
 use crate::{AppendError, Durability, OpenError, Options};
 
-/// So much may wait to be written.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// So much may wait to be written: more than a disk takes during some syncs.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// So much of what was answered may not be durable. It stays in memory until it is, in case that a sync fails.
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 /// What a payload takes of that at least: so many wait at most, however small they are.
 const PERMIT_BYTES: usize = 1 << 10;
 /// How often what was answered already is made durable.
@@ -357,7 +359,7 @@ impl Writer {
         let (payloads, mut answers) = parts(group);
         let before = self.log.last();
         // More came than may be lost: it is made durable before its time.
-        if self.log.unsynced_bytes() > WAITING_BYTES_MAX && !self.syncs() {
+        if self.log.unsynced_bytes() > UNSYNCED_BYTES_MAX && !self.syncs() {
             return refuse(answers, &AppendError::Failed("what was accepted cannot be made durable".to_owned()));
         }
         let (written, refused) = self.log.write(payloads);

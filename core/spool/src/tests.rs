@@ -10,6 +10,7 @@ use crate::{AppendError, Disk, Options};
 mod any_bytes;
 mod damage;
 mod disk;
+mod pieces;
 mod simulation;
 mod threads;
 

@@ -90,8 +90,13 @@ pub struct Parquet {
     /// of a file for all of them. `!{partitionKeyFromQuery:x}` is the value of column `x`, which stays in the file.
     /// `!{firehose:random-string}` has 11 characters that follow from the delivery, so that a delivery that is made
     /// again has the same. Without any `!{timestamp:…}`, `!{timestamp:yyyy/MM/dd/HH/}` is put behind the prefix. A prefix
-    /// has at most 1024 characters, and 512 once its expressions are filled in; rows beyond that are refused. Default:
-    /// none.
+    /// has at most 1024 characters, and 512 once its expressions are filled in; rows beyond that are refused.
+    ///
+    /// Levels such as `year=!{timestamp:yyyy}` are partitions to every reader. A time without a name, as in
+    /// `yyyy/MM/dd/HH/`, is one to Athena alone, which works it out (`forebay ddl`: column `datehour`). Spark and Hive find
+    /// no such partition by themselves, nor does `MSCK REPAIR TABLE`: each must be added by `ALTER TABLE … ADD PARTITION …
+    /// LOCATION`. Spark can read all of the files without it (`recursiveFileLookup`), as DuckDB and PyArrow do.
+    /// Default: none.
     pub prefix: Option<String>,
     /// The same for rows that `late` sends there. `!{firehose:error-output-type}` is `late`, and must stand in it if any
     /// expression does. Rows that are refused go to the pipeline's dead letters, not here.
@@ -313,7 +318,10 @@ impl SinkConfig for Parquet {
     }
 
     fn whereabouts(&self) -> Option<Whereabouts> {
-        let files = ddl::text(&ddl::files(&self.path));
+        // The levels of the prefix that are the same for all rows: what `error_prefix` names lies beside them.
+        let before = self.prefix.as_ref().and_then(|it| it.split("!{").next()?.rsplit_once('/'));
+        let place = before.map_or(self.path.clone(), |it| format!("{}/{}", self.path.trim_end_matches('/'), it.0));
+        let files = ddl::text(&ddl::files(&place));
         let query = format!("SELECT count(*) FROM read_parquet({files}, hive_partitioning = true)");
         Some(Whereabouts { at: self.path.clone(), query: Some(format!("duckdb -c \"{query}\"")) })
     }

@@ -89,6 +89,49 @@ impl TimePattern {
         Ok(Self { text: text.to_owned(), elements })
     }
 
+    /// What stands between the slashes: a text, such as `year=` of `'year='yyyy'/month='MM`, and the pattern behind it. Of a
+    /// text that is followed by a pattern `=` is the end.
+    pub(crate) fn levels(&self) -> Vec<(String, Option<Self>)> {
+        let mut levels = vec![Vec::new()];
+        for element in &self.elements {
+            let Element::Literal(text) = element else {
+                levels.last_mut().into_iter().for_each(|it| it.push(element.clone()));
+                continue;
+            };
+            for (nth, part) in text.split('/').enumerate() {
+                if nth > 0 {
+                    levels.push(Vec::new());
+                }
+                let part = Some(part).filter(|it| !it.is_empty()).map(|it| Element::Literal(it.to_owned()));
+                levels.last_mut().into_iter().for_each(|it| it.extend(part.clone()));
+            }
+        }
+        let level = |elements: Vec<Element>| match elements.as_slice() {
+            [] => (String::new(), None),
+            [Element::Literal(text)] => (text.clone(), None),
+            [Element::Literal(text), rest @ ..] if text.ends_with('=') => (text.clone(), Some(Self::of(rest))),
+            all => (String::new(), Some(Self::of(all))),
+        };
+        levels.into_iter().map(level).collect()
+    }
+
+    fn of(elements: &[Element]) -> Self {
+        let text = |element: &Element| match element {
+            Element::Field(letter, count) => String::from(*letter).repeat(*count),
+            Element::Literal(text) if text.chars().all(|it| "-_.: ".contains(it)) => text.clone(),
+            Element::Literal(text) => format!("'{}'", text.replace('\'', "''")),
+        };
+        Self { text: elements.iter().map(text).collect(), elements: elements.to_vec() }
+    }
+
+    /// Both, with a slash between them.
+    pub(crate) fn joined(mut self, other: Self) -> Self {
+        self.text = format!("{}/{}", self.text, other.text);
+        self.elements.push(Element::Literal("/".to_owned()));
+        self.elements.extend(other.elements);
+        self
+    }
+
     /// The pattern as it was written.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -7,7 +7,7 @@
 //! reach; and frames are kept until no undelivered frame has them in reach.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -25,9 +25,10 @@ pub struct Reach {
 /// The ids in reach.
 pub struct Window {
     reach: Reach,
-    /// Where each id was seen last.
-    last: HashMap<u128, Seen, Secret>,
-    order: VecDeque<(u128, Seen)>,
+    /// The number under which each id was seen last.
+    last: HashMap<Id, u64, Secret>,
+    /// The last ids, in their order. Their numbers follow on each other, up to `ids`.
+    order: VecDeque<(Id, Seen)>,
     /// How many ids came so far, and how many bytes of frames.
     ids: u64,
     bytes: u64,
@@ -37,9 +38,26 @@ pub struct Window {
     frame_tick_millis: u64,
 }
 
+/// What an id is known by: a hash of 128 bits, in halves, since a number of that size would leave gaps beside it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Id([u64; 2]);
+
+impl Id {
+    fn new(id: &str) -> Self {
+        let hash = xxh3_128(id.as_bytes());
+        Self([hash as u64, (hash >> 64) as u64])
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [low, high] = self.0.map(u128::from);
+        state.write_u128(high << 64 | low);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
-    nth: u64,
     bytes: u64,
     tick_millis: u64,
     sequence: u64,
@@ -77,32 +95,41 @@ impl Window {
         if self.reach.window_millis == 0 {
             return false;
         }
-        let id = xxh3_128(id.as_bytes());
-        self.ids += 1;
-        let seen =
-            Seen { nth: self.ids, bytes: self.bytes, tick_millis: self.frame_tick_millis, sequence: self.sequence };
-        let before = self.last.insert(id, seen);
+        let id = Id::new(id);
+        let nth = self.ids + 1;
+        let before = self.last.insert(id, nth).and_then(|nth| {
+            let (_, seen) = self.order.get((nth - self.oldest()) as usize)?;
+            Some((nth, *seen))
+        });
+        let seen = Seen { bytes: self.bytes, tick_millis: self.frame_tick_millis, sequence: self.sequence };
+        self.ids = nth;
         self.order.push_back((id, seen));
-        before.is_some_and(|it| {
+        before.is_some_and(|(nth, it)| {
             let age = seen.tick_millis.saturating_sub(it.tick_millis);
-            age <= self.reach.window_millis && self.is_near(it)
+            age <= self.reach.window_millis && self.is_near(nth, it)
         })
     }
 
+    /// The number of the first one that is known.
+    fn oldest(&self) -> u64 {
+        self.ids + 1 - self.order.len() as u64
+    }
+
     /// Whether it is in reach of what comes next, time apart.
-    fn is_near(&self, seen: Seen) -> bool {
-        self.ids - seen.nth <= self.reach.ids_max && self.bytes - seen.bytes <= self.reach.bytes_max
+    fn is_near(&self, nth: u64, seen: Seen) -> bool {
+        self.ids - nth <= self.reach.ids_max && self.bytes - seen.bytes <= self.reach.bytes_max
     }
 
     /// Forgets what is out of reach for good.
     fn forget(&mut self, tick_millis: u64) {
         while let Some((id, seen)) = self.order.front().copied() {
             let is_old = tick_millis.saturating_sub(seen.tick_millis) > self.reach.window_millis + SLACK_MILLIS;
-            if self.is_near(seen) && !is_old {
+            let nth = self.oldest();
+            if self.is_near(nth, seen) && !is_old {
                 return;
             }
             self.order.pop_front();
-            if self.last.get(&id).is_some_and(|it| it.nth == seen.nth) {
+            if self.last.get(&id) == Some(&nth) {
                 self.last.remove(&id);
             }
         }

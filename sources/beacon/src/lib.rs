@@ -211,7 +211,7 @@ struct Dedupe {
     /// An event is a copy if one with the same `event.id` came so long before it, or less. By default `"1h"`; with `"0s"` no
     /// event is. For so long requests stay in the spool, as far as a quarter of its `bytes_max` goes.
     window: Age,
-    /// And if there were no more events with an id in between. By default `250000`, which take up to 30 MiB of memory.
+    /// And if there were no more events with an id in between. By default `250000`, which take up to 23 MiB of memory.
     ids_max: NonZeroU32,
 }
 
@@ -368,7 +368,7 @@ impl SourceConfig for Beacon {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match resume {
             Resume::After(after) => Ok(Box::new(self.everything(&after).await?)),
-            Resume::Exactly(spans) => Ok(Box::new(self.replay(spans)?)),
+            Resume::Exactly(spans) => Ok(Box::new(self.replay(spans).await?)),
         }
     }
 }

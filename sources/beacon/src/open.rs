@@ -11,7 +11,7 @@ use std::time::Duration;
 use forebay_api::{BoxError, Partition, Position, Span};
 use forebay_listen::{Bounds, Memory, Server};
 use forebay_spool::simulated::SimulatedDisk;
-use forebay_spool::source::{OtherFormat, PATIENCE, partition};
+use forebay_spool::source::{OtherFormat, PATIENCE, opening, partition};
 use forebay_spool::{Directory, Disk, Entry, Options, Spool};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ impl Beacon {
         let after = after.clone();
         let retention = Arc::new(Mutex::new(Retention::default()));
         let (of_decoder, of_retention) = (decoder.clone(), retention.clone());
-        let opened = tokio::task::spawn_blocking(move || -> Result<_, BoxError> {
+        let opened = self.opening(move || {
             let spool = Arc::new(Spool::open(disk()?, options)?);
             let partition = partition(spool.number());
             let from = after.get(&partition).cloned().unwrap_or(Position::Start);
@@ -73,7 +73,7 @@ impl Beacon {
             let tick_millis = last_tick(&spool)?;
             Ok((spool, reading, tick_millis))
         });
-        let (spool, reading, tick_millis) = opened.await??;
+        let (spool, reading, tick_millis) = opened.await?;
         let keeper = Keeper { spool: spool.clone(), retention, reach: self.reach_back() };
         let stop = CancellationToken::new();
         let mut server = None;
@@ -96,19 +96,27 @@ impl Beacon {
     }
 
     /// Reads the spool, which nobody writes to.
-    pub(crate) fn replay(&self, spans: Vec<Span>) -> Result<Replay, BoxError> {
+    pub(crate) async fn replay(&self, spans: Vec<Span>) -> Result<Replay, BoxError> {
         let decoder = Arc::new(self.decoder(Arc::default())?);
-        let disk: Arc<dyn Disk> = match &self.tuning.disk {
-            Some(disk) => Arc::new(disk.clone()),
-            None => {
-                let place = &self.spool.directory;
-                let directory = Directory::existing(place);
-                Arc::new(
-                    directory.map_err(|error| format!("the spool at `{}` cannot be read: {error}", place.display()))?,
-                )
+        let (simulated, place) = (self.tuning.disk.clone(), self.spool.directory.clone());
+        let opened = self.opening(move || -> Result<Arc<dyn Disk>, _> {
+            if let Some(disk) = simulated {
+                return Ok(Arc::new(disk));
             }
-        };
-        Ok(Replay(Some(Spans { decoder, disk, due: spans.into(), reading: None })))
+            let directory = Directory::existing(&place);
+            let directory =
+                directory.map_err(|error| format!("the spool at `{}` cannot be read: {error}", place.display()))?;
+            Ok(Arc::new(directory))
+        });
+        Ok(Replay(Some(Spans { decoder, disk: opened.await?, due: spans.into(), reading: None })))
+    }
+
+    /// Does what may block until the disk answers.
+    async fn opening<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
+    ) -> Result<T, BoxError> {
+        opening(self.spool.directory.display(), self.tuning.patience.unwrap_or(PATIENCE), work).await
     }
 
     fn decoder(&self, counters: Arc<Counters>) -> Result<Decoder, BoxError> {

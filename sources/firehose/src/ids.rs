@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use forebay_api::BoxError;
+use forebay_spool::source::OtherFormat;
 use forebay_spool::{Entry, Options, Spool};
 
-use crate::seen::{Id, KNOWN_MILLIS, Seen, decode, encode};
+use crate::seen::{Id, KNOWN_MILLIS, Seen, VERSION, decode, encode};
 use crate::source::disk;
 
 /// Three hours of a million of them.
@@ -28,8 +29,20 @@ impl Ids {
         let mut newest = i64::MIN;
         let mut reader = spool.reader(None);
         while let Some(entry) = reader.read()? {
-            let Entry::Frame { sequence, payload } = entry else { continue };
-            for id in decode(&payload) {
+            let (sequence, payload) = match entry {
+                Entry::Frame { sequence, payload } => (sequence, payload),
+                Entry::Lost { first, last } => {
+                    let place = reader.place();
+                    tracing::warn!(
+                        "entries {first} to {last} of the spool at `{place}` are damaged: requests whose ids stood there \
+                         may be taken twice if they come again"
+                    );
+                    continue;
+                }
+            };
+            // Without the ids of another version requests would be taken twice, and nobody would know.
+            let other = || OtherFormat::new(reader.place(), sequence, &payload, VERSION).of("entry");
+            for id in decode(&payload).ok_or_else(other)? {
                 newest = newest.max(id.1);
                 seen.know(id);
             }

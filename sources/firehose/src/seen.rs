@@ -93,12 +93,18 @@ impl Seen {
     }
 }
 
-/// Ids as a frame of their spool.
+/// The version of such a frame that is written, and the only one that is read.
+pub(crate) const VERSION: u8 = 1;
+
+/// Ids as a frame of their spool: one byte for the version, and then JSON.
 pub(crate) fn encode(ids: &[Id]) -> Bytes {
-    serde_json::to_vec(ids).unwrap_or_default().into()
+    let mut frame = vec![VERSION];
+    frame.extend(serde_json::to_vec(ids).unwrap_or_default());
+    frame.into()
 }
 
-/// The ids of such a frame; none if it is something else.
-pub(crate) fn decode(frame: &[u8]) -> Vec<Id> {
-    serde_json::from_slice(frame).unwrap_or_default()
+/// The ids of such a frame. `None`: it is none of ours.
+pub(crate) fn decode(frame: &[u8]) -> Option<Vec<Id>> {
+    let (&VERSION, ids) = frame.split_first()? else { return None };
+    serde_json::from_slice(ids).ok()
 }

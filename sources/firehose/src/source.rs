@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use forebay_api::{BoxError, ByteSize, Partition, Position, Read, Resume, Settler, Source, Stats, causes};
 use forebay_listen::Server;
 use forebay_spool::simulated::SimulatedDisk;
-use forebay_spool::source::{FrameError, OtherFormat, aside, partition, sequence_of};
+use forebay_spool::source::{FrameError, OtherFormat, PATIENCE, aside, opening, partition, sequence_of};
 use forebay_spool::{Directory, Disk, Entry, Spool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,14 +61,18 @@ pub(crate) async fn open(config: &Firehose, resume: Resume) -> Result<Box<dyn So
         partition: partition(number),
     };
     let it = config.clone();
+    let place = config.spool.directory.display();
+    let patience = config.tuning.patience.unwrap_or(PATIENCE);
     match resume {
         Resume::Exactly(spans) => {
             let path = config.spool.directory.join(REQUESTS);
-            let spans = blocking(move || Spans::open(&path, |number| cutter(&it, number), spans.into())).await?;
+            let work = move || Spans::open(&path, |number| cutter(&it, number), spans.into());
+            let spans = opening(place, patience, work).await?;
             Ok(Box::new(Replay(Some(spans))))
         }
         Resume::After(after) => {
-            let Kept { spool, ids, seen, from, behind } = blocking(move || Kept::open(&it, &after)).await?;
+            let kept = opening(place, patience, move || Kept::open(&it, &after)).await?;
+            let Kept { spool, ids, seen, from, behind } = kept;
             if !behind.is_empty() {
                 // The process that had them ended before they were among the ids.
                 ids.append(&behind).await;
@@ -94,12 +98,6 @@ pub(crate) async fn open(config: &Firehose, resume: Resume) -> Result<Box<dyn So
             }))
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
-) -> Result<T, BoxError> {
-    tokio::task::spawn_blocking(work).await?
 }
 
 /// A directory as a disk.

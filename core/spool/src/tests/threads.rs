@@ -1,9 +1,15 @@
 //! The spool with its thread.
 
+use std::fmt::Debug;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{Directory, Disk, DiskFile, Durability, Spool};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::{Directory, Disk, DiskFile, Durability, Spool, source};
 
 use super::*;
 
@@ -219,4 +225,69 @@ async fn a_disk_that_hangs() {
         }
     };
     tokio::time::timeout(PATIENCE, rests).await.expect("nobody waits any more");
+}
+
+/// Keeps what is said on this thread.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Said {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = event.metadata().level().to_string();
+        event.record(&mut |field: &Field, value: &dyn Debug| text += &format!(" {field}={value:?}"));
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Scenario: a spool is opened on a disk that hangs, and that answers after some time; then on one that answers.
+/// Guarantees: it is said that the disk does not answer, and where it is, more than once but ever more rarely; other work goes on
+/// meanwhile; the spool is open as soon as the disk answers. Of one that answers nothing is said.
+#[tokio::test]
+async fn a_disk_that_hangs_at_the_start() {
+    let said = Said::default();
+    let _guard = tracing::subscriber::set_default(said.clone());
+    let (simulated, disk) = disk(1);
+    let open = |patience| {
+        let disk = disk.clone();
+        let work = move || Ok(Spool::open(disk, options(1 << 20, 1 << 19))?);
+        source::opening("/data/spool", patience, work)
+    };
+    simulated.set_hangs(true);
+    let lines = || -> Vec<String> {
+        let cut = |it: &String| it.split(';').next().unwrap_or_default().to_owned();
+        said.0.lock().unwrap().iter().map(cut).collect()
+    };
+    let answers = async {
+        while lines().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        simulated.set_hangs(false);
+    };
+    let both = async { tokio::join!(open(Duration::from_millis(200)), answers) };
+    let (spool, ()) = tokio::time::timeout(PATIENCE, both).await.expect("it is said");
+    assert_eq!(spool.unwrap().append(Bytes::from("one")).await, Ok(1));
+    let mut seconds = Vec::new();
+    for line in &lines()[..3] {
+        let rest = line.strip_prefix("WARN message=the spool at `/data/spool` does not answer: it is not open after ");
+        seconds.push(rest.unwrap_or_else(|| panic!("{line}")).strip_suffix(" s").unwrap().parse::<f64>().unwrap());
+    }
+    assert!(seconds[0] >= 0.1 && seconds[1] >= 0.2 && seconds[2] >= 0.4, "{seconds:?}");
+    let last = lines().pop().unwrap();
+    assert!(last.starts_with("INFO message=the spool at `/data/spool` has answered after "), "{last}");
+    said.0.lock().unwrap().clear();
+    tokio::time::timeout(PATIENCE, open(2 * PATIENCE)).await.unwrap().unwrap();
+    assert_eq!(lines(), Vec::<String>::new());
 }

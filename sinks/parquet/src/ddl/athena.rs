@@ -86,13 +86,15 @@ impl Table<'_> {
     /// Fixed levels at the beginning belong to the location.
     fn projection(&self, location: &mut String) -> Result<Projection, BoxError> {
         let mut projection = Projection::default();
+        let mut bare = None;
         for level in self.levels() {
             match level {
                 Level::Fixed(text) if projection.columns.is_empty() => *location += &format!("{text}/"),
                 Level::Fixed(text) => projection.template += &format!("{text}/"),
-                Level::Time(name, pattern) => projection.time(glue_name("level", name)?, pattern, true),
+                Level::Time(name, pattern) => projection.time(glue_name("level", &name)?, &pattern, true),
                 Level::BareTime(pattern) if projection.columns.iter().all(|it| it.0 != BARE_TIME) => {
-                    projection.time(BARE_TIME, pattern, false);
+                    projection.time(BARE_TIME, &pattern, false);
+                    bare = Some(first(&pattern));
                 }
                 Level::Column(in_path, field) => {
                     let name = glue_name("column", field.name())?;
@@ -109,6 +111,19 @@ impl Table<'_> {
                         .into());
                 }
             }
+        }
+        if let Some(first) = bare {
+            let example = match projection.columns.as_slice() {
+                [(column, _)] => {
+                    let place = location.clone() + &projection.template.replace(&format!("${{{column}}}"), &first);
+                    let (name, first, place) = (self.name, text(&first), text(&place));
+                    format!(": ALTER TABLE `{name}` ADD PARTITION (`{column}` = {first}) LOCATION {place}")
+                }
+                _ => String::new(),
+            };
+            projection.notes.push(format!(
+                "-- Spark and Hive know no projection, and find no partitions here: each must be added with its place{example}."
+            ));
         }
         Ok(projection)
     }
@@ -144,8 +159,6 @@ impl Projection {
                 self.property(name, "digits", &digits.to_string());
             }
             None => {
-                let mut first = String::new();
-                pattern.write(DateTime::constant(YEARS.0, 1, 1, 0, 0, 0, 0), &mut first);
                 self.notes.push(format!(
                     "-- Athena sees nothing before {} and nothing to come: see `projection.{name}.range`.",
                     YEARS.0
@@ -161,12 +174,19 @@ impl Projection {
                 self.columns.push((name.to_owned(), "string"));
                 self.property(name, "type", "date");
                 self.property(name, "format", format);
-                self.property(name, "range", &format!("{},NOW", first.trim_end_matches('/')));
+                self.property(name, "range", &format!("{},NOW", first(pattern)));
                 self.property(name, "interval", "1");
                 self.property(name, "interval.unit", unit);
             }
         }
     }
+}
+
+/// The first time that Athena is told of.
+fn first(pattern: &TimePattern) -> String {
+    let mut first = String::new();
+    pattern.write(DateTime::constant(YEARS.0, 1, 1, 0, 0, 0, 0), &mut first);
+    first.trim_end_matches('/').to_owned()
 }
 
 /// Glue keeps names in lower case, and its tables are queried by engines that take no other characters.

@@ -42,7 +42,7 @@ impl Table<'_> {
         };
         let name = quoted(self.name, '`');
         let function = if self.is_bucket() { "s3" } else { "file" };
-        let files = text(&files(self.path));
+        let files = text(&files(&self.place()));
         let format = if self.is_bucket() { "'Parquet'" } else { "Parquet" };
         Ok(format!(
             "CREATE TABLE {name} (\n{}\n) ENGINE = MergeTree ORDER BY {order};\n\

@@ -321,8 +321,9 @@ fn strange_names() {
 }
 
 /// Scenario: statements for tables in a bucket, under prefixes as Firehose has them.
-/// Guarantees: the location is that of the bucket, levels of the prefix are partitions that Athena works out, a column
-/// that is a level too is named once, and what cannot be worked out is said.
+/// Guarantees: the location is that of the bucket, levels of the prefix are partitions that Athena works out, times without
+/// names are one, a column that is a level too is named once, and what cannot be worked out is said; other engines look where
+/// the rows are, not beside it.
 #[test]
 fn statements_for_prefixes() {
     let statement = |prefix: &str, dialect| {
@@ -344,6 +345,9 @@ fn statements_for_prefixes() {
         short("raw/"),
         short("dt=!{timestamp:yyyy-MM-dd}/country=!{partitionKeyFromQuery:country}/part-"),
         short("!{timestamp:yyyy}/!{timestamp:MM}/"),
+        short("a/!{timestamp:'b/year='yyyy'/month='MM}/!{timestamp:'day='dd}/c/"),
+        short("dt=!{timestamp:yyyy/MM}/!{timestamp:dd}/c/!{timestamp:HH}/"),
+        statement("raw/", Dialect::Athena).lines().take(3).map(|it| format!("{it}\n")).collect(),
         statement("raw/", Dialect::DuckDb),
         statement("dt=!{timestamp:yyyy-MM-dd}/hour=!{timestamp:HH}/", Dialect::DuckDb),
         statement("raw/", Dialect::ClickHouse).lines().rev().take(1).collect(),
@@ -402,11 +406,55 @@ fn statements_for_prefixes() {
           'storage.location.template' = 's3://logs/cdn/dt=${dt}/country=${country}/'
         );
 
+        CREATE EXTERNAL TABLE `cdn_logs` (
+        )
+        PARTITIONED BY (`datehour` string)
+        STORED AS PARQUET
+        LOCATION 's3://logs/cdn/'
+        TBLPROPERTIES (
+          'projection.enabled' = 'true',
+          'projection.datehour.type' = 'date',
+          'projection.datehour.format' = 'yyyy/MM',
+          'projection.datehour.range' = '2020/01,NOW',
+          'projection.datehour.interval' = '1',
+          'projection.datehour.interval.unit' = 'MONTHS',
+          'storage.location.template' = 's3://logs/cdn/${datehour}/'
+        );
+
+        CREATE EXTERNAL TABLE `cdn_logs` (
+        )
+        PARTITIONED BY (`year` int, `month` int, `day` int)
+        STORED AS PARQUET
+        LOCATION 's3://logs/cdn/a/b/'
+        TBLPROPERTIES (
+          'projection.enabled' = 'true',
+          'projection.year.type' = 'integer',
+          'projection.year.range' = '2020,2040',
+          'projection.year.digits' = '4',
+          'projection.month.type' = 'integer',
+          'projection.month.range' = '1,12',
+          'projection.month.digits' = '2',
+          'projection.day.type' = 'integer',
+          'projection.day.range' = '1,31',
+          'projection.day.digits' = '2',
+          'storage.location.template' = 's3://logs/cdn/a/b/year=${year}/month=${month}/day=${day}/c/'
+        );
+
         error: Athena cannot work out the levels of such a prefix; it takes `name=` and one expression, or one `!{timestamp:…}`, between two `/`
 
-        CREATE VIEW "cdn_logs" AS SELECT * FROM read_parquet('s3://logs/cdn/**/*.parquet', hive_partitioning = false);
+        -- Athena sees nothing before 2020 and nothing to come: see `projection.datehour.range`.
+        -- Spark and Hive know no projection, and find no partitions here: each must be added with its place: ALTER TABLE `cdn_logs` ADD PARTITION (`datehour` = '2020/01/01/00') LOCATION 's3://logs/cdn/raw/2020/01/01/00/'.
+        -- Times are INT64, which Athena, Trino and Spark read; Hive before 4 wants `bigint` for them.
+
+        CREATE VIEW "cdn_logs" AS SELECT * FROM read_parquet('s3://logs/cdn/raw/**/*.parquet', hive_partitioning = false);
 
         CREATE VIEW "cdn_logs" AS SELECT * FROM read_parquet('s3://logs/cdn/**/*.parquet', hive_partitioning = true, hive_types = {'dt': VARCHAR, 'hour': INTEGER});
 
-        -- FROM s3('s3://logs/cdn/**/*.parquet', 'Parquet') SETTINGS use_hive_partitioning = 0;"#]].assert_eq(&all.join("\n"));
+        -- FROM s3('s3://logs/cdn/raw/**/*.parquet', 'Parquet') SETTINGS use_hive_partitioning = 0;"#]].assert_eq(&all.join("\n"));
+    let mut config = config("partition = { time = 'time' }\nprefix = 'data/ecs/part-!{timestamp:yyyy}/'");
+    config.path = "lake".to_owned();
+    expect![[
+        r#"duckdb -c "SELECT count(*) FROM read_parquet('lake/data/ecs/**/*.parquet', hive_partitioning = true)""#
+    ]]
+    .assert_eq(&config.whereabouts().unwrap().query.unwrap());
 }

@@ -214,6 +214,79 @@ async fn a_disk_that_fails() {
     assert_eq!(frames, accepted + 1);
 }
 
+/// Scenario: while clients post, one sync fails; then all syncs fail for ten seconds; then nothing can be written for a second,
+/// since the disk is full. Each time the disk is well again. A request that waits for the disk would wait for an hour. In the
+/// end the power is cut.
+/// Guarantees: the one sync refuses nobody: what it lost is written once more. As long as the disk fails everybody is refused,
+/// at once, with a time to wait, and health says 503; it takes requests again by itself, within five seconds. Every event that
+/// was answered with 204 is read once, and no other.
+#[tokio::test]
+async fn a_disk_that_fails_for_long() {
+    type Change = fn(&SimulatedDisk);
+    const CLIENTS: usize = 4;
+    let mut beacon = beacon(json!({ "fields": [] }));
+    beacon.tuning.patience = Some(Duration::from_secs(3600));
+    let disk = beacon.tuning.disk.clone().unwrap();
+    let served = serve(&mut beacon).await;
+    let (mut sent, mut accepted) = (0, std::collections::BTreeSet::new());
+    // So many of the clients' requests were taken, and so long the slowest answer took.
+    let mut post = async || {
+        let began = std::time::Instant::now();
+        let ids: Vec<usize> = (sent..sent + CLIENTS).collect();
+        sent += CLIENTS;
+        let posts = ids.iter().map(|it| served.post("", json!({ "event.id": it.to_string() }).to_string()));
+        let answers = futures_util::future::join_all(posts.collect::<Vec<_>>()).await;
+        let before = accepted.len();
+        for (id, answer) in ids.into_iter().zip(answers) {
+            match status(&answer) {
+                "204 No Content" => {
+                    accepted.insert(id.to_string());
+                }
+                _ => assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5\n"), "{answer}"),
+            }
+        }
+        (accepted.len() - before, began.elapsed())
+    };
+    disk.fail_syncs(1);
+    assert_eq!(post().await.0, CLIENTS);
+    let faults: [(&str, u64, Change, Change); 2] = [
+        ("syncs fail", 10, |it| it.fail_syncs(u32::MAX), |it| it.fail_syncs(0)),
+        ("it is full", 1, |it| it.set_bytes_max(Some(0)), |it| it.set_bytes_max(None)),
+    ];
+    for (fault, seconds, begin, end) in faults {
+        begin(&disk);
+        let (mut waits, began) = (Vec::new(), std::time::Instant::now());
+        while began.elapsed() < Duration::from_secs(seconds) {
+            let (taken, wait) = post().await;
+            assert_eq!(taken, 0, "{fault}");
+            waits.push(wait);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let health = served.send("GET /health HTTP/1.1\r\nHost: b\r\n\r\n").await;
+        assert_eq!(status(&health), "503 Service Unavailable", "{fault}");
+        end(&disk);
+        let well = std::time::Instant::now();
+        while post().await.0 < CLIENTS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let took = well.elapsed();
+        waits.sort();
+        let (half, most) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+        println!(
+            "{fault} for {seconds} s: refused within {half:?}, 99 of 100 within {most:?}; taken again after {took:?}"
+        );
+        assert!(took < Duration::from_secs(5), "{fault}: {took:?}");
+    }
+    drop(served);
+    disk.restart();
+    beacon.tuning.ends = true;
+    let found: Vec<String> = shown(&read(&beacon).await)
+        .lines()
+        .filter_map(|it| Some(it.split_once("event.id=")?.1.split(' ').next()?.to_owned()))
+        .collect();
+    assert_eq!((found.len(), found.into_iter().collect()), (accepted.len(), accepted));
+}
+
 /// Scenario: the disk hangs while a request with an id, and one without, are taken; both are sent again when it answers.
 /// Guarantees: they are answered with 503 and a time to wait, health says 503 as long as the disk hangs, others too are
 /// answered; the request with an id is there once, and the source goes on by itself.

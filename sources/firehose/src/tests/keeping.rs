@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use forebay_api::{Position, Read, Resume, Source};
 use forebay_spool::simulated::SimulatedDisk;
-use forebay_spool::{Disk, Options, Reader, Spool};
+use forebay_spool::{Directory, Disk, Options, Reader, Spool};
 use forebay_testkit::canonical;
 use http_body_util::Full;
 use hyper::Request;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{body, config, deliver, ending, open, post, send};
-use crate::seen::{Begun, Id, KNOWN_MILLIS, Seen};
+use crate::seen::{Begun, Id, KNOWN_MILLIS, Seen, encode};
 
 /// Longer than anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -196,6 +197,39 @@ async fn another_format() {
     }
     let mut reader = Reader::open(disk, None).unwrap().unwrap();
     assert_eq!(std::iter::from_fn(|| reader.read().unwrap()).count(), 2);
+}
+
+/// Scenario: ids of requests that were let go were kept by another version of the program, or before there were versions, or are
+/// no ids.
+/// Guarantees: the source does not open, since requests could be taken twice; it names both versions and the place; and
+/// everything is still there.
+#[tokio::test]
+async fn ids_of_another_format() {
+    for (payload, found) in
+        [(&b"\x02[[\"r-2\",2]]"[..], "2"), (&b"[[\"r-2\",2]]"[..], "91"), (&b"\x01{}"[..], "1, but of another source")]
+    {
+        let directory = TempDir::new().unwrap();
+        let config = ending(directory.path(), "");
+        let place = directory.path().join("ids");
+        let disk: Arc<dyn Disk> = Arc::new(Directory::open(&place).unwrap());
+        let spool = Spool::open(disk.clone(), Options::new(1 << 28)).unwrap();
+        spool.append(encode(&[Id("r-1".to_owned(), 1)])).await.unwrap();
+        spool.append(Bytes::from_static(payload)).await.unwrap();
+        drop(spool);
+        for _ in 0..2 {
+            let error = forebay_api::SourceConfig::open(&config, Resume::start()).await.err().unwrap().to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "entry 2 of the spool at `{}` has format {found}, and this program reads format 1: nothing is lost; start \
+                     the version that wrote it, or put the directory aside",
+                    place.display()
+                )
+            );
+        }
+        let mut reader = Reader::open(disk, None).unwrap().unwrap();
+        assert_eq!(std::iter::from_fn(|| reader.read().unwrap()).count(), 2);
+    }
 }
 
 /// Scenario: of some requests all are settled, and nothing comes after them; the process ends, and the next one reads nothing.
