@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arrow_array::RecordBatch;
 use forebay_api::{DeliveryId, Refused, RefusedRow, SinkError};
@@ -50,15 +50,13 @@ pub(crate) struct Portion {
     slowly: Slowly,
     unanswered: Unanswered,
     seen: Option<Seen>,
-    /// The range that was cut last as a whole, and where its rows are in the table: those of its halves are there too.
-    whole: Option<(Range, Vec<String>)>,
 }
 
-/// What the table had of a range.
+/// What the table had of a range when it was looked at. What was there is there, whoever writes meanwhile; what was not
+/// may have come since.
 struct Seen {
     range: Range,
     found: Vec<Found>,
-    at: Instant,
 }
 
 /// What this process knows of an INSERT that is to be made.
@@ -105,7 +103,6 @@ impl Portion {
             slowly: Slowly::default(),
             unanswered: Unanswered::default(),
             seen: None,
-            whole: None,
         }
     }
 
@@ -124,7 +121,6 @@ impl Portion {
         let mut left = self.left.take().unwrap_or_else(|| {
             // Not between two tries: rows that fit another column are another block.
             self.shared.forget_old(self.table);
-            (self.seen, self.whole) = (None, None);
             Range::chunks(self.numbers.len() as u64).rev().collect()
         });
         while let Some(range) = left.pop() {
@@ -166,7 +162,7 @@ impl Portion {
     /// Inserts the rows of a range, as one block.
     async fn insert(&mut self, range: Range) -> Result<Outcome, SinkError> {
         let table = self.shared.table(self.table).await?;
-        if self.may_be_there() && self.seen(range).is_some_and(|it| was_halved(range, it)) {
+        if was_halved(range, self.seen(range)) {
             return Ok(halved(range, was_halved_before));
         }
         let rows = block::rows(&self.batches, range.from, range.to);
@@ -177,9 +173,6 @@ impl Portion {
             into.layout.block(&rows, range.from, name, &shared.servers)
         });
         let block = block.await.map_err(stop)?.map_err(stop)?;
-        if self.whole.as_ref().is_none_or(|(whole, _)| !whole.contains(range)) {
-            self.whole = Some((range, block.bounds.clone()));
-        }
         let refused = block.refused.clone();
         let outcome = if block.rows == 0 { Ok(Outcome::Done) } else { self.send(&table, range, block).await };
         if matches!(outcome, Ok(Outcome::Done)) {
@@ -233,11 +226,7 @@ impl Portion {
             kind => kind,
         };
         match kind {
-            Kind::Columns => {
-                self.shared.forget(self.table, Duration::ZERO);
-                // Other rows may fit, which are elsewhere.
-                (self.seen, self.whole) = (None, None);
-            }
+            Kind::Columns => self.shared.forget(self.table, Duration::ZERO),
             Kind::Rows => {
                 // A view may be to blame, or one partition of several: then the table has rows, and must not get them
                 // again in other blocks.
@@ -271,24 +260,27 @@ impl Portion {
         }
     }
 
-    /// What the table has of a range, if that was looked up within [`PROMPT`]: so long it is believed that nobody else has
-    /// taken the delivery over. It is not asked for each half again, of which there may be hundreds: after a crash all that
-    /// was halved is passed again. What this process has sent since is not in it, and is not asked for, unless it is not
-    /// known what became of it.
-    fn seen(&self, range: Range) -> Option<&[Found]> {
-        let seen = self.seen.as_ref().filter(|_| self.tried == Tried::Never)?;
-        (seen.range.contains(range) && seen.at.elapsed() <= PROMPT).then_some(&seen.found)
+    /// What is known to be in the table of a range and of others.
+    fn seen(&self, range: Range) -> &[Found] {
+        self.seen.as_ref().filter(|it| it.range.contains(range)).map_or(&[], |it| &it.found)
     }
 
-    /// Looks up what the table has of a range, and of all that it was cut from.
-    async fn look(&mut self, table: &Table, range: Range, bounds: &[String]) -> Result<(), SinkError> {
-        let whole = self.whole.as_ref().filter(|(whole, _)| whole.contains(range));
-        let (range, bounds) = whole.map_or((range, bounds), |(whole, bounds)| (*whole, bounds));
-        let at = Instant::now();
+    /// What to do about a range that may be in the table.
+    ///
+    /// After a crash all that was halved is passed again, hundreds of ranges: the table is not asked for those of which
+    /// enough is known to be there. Before anything is sent it is asked.
+    async fn next(&mut self, table: &Table, range: Range, block: &Block) -> Result<Next, SinkError> {
+        let decide = |found: &[Found]| next(range, &block.name, block.rows, found);
+        if let known @ (Next::Done | Next::Halve) = decide(self.seen(range)) {
+            return Ok(known);
+        }
         let search = Search::begin(&self.shared.servers, table, &self.id, &self.unanswered).await?;
-        let found = search.inserts(bounds).await?;
-        self.seen = Some(Seen { range, found, at });
-        Ok(())
+        let found = search.inserts(&block.bounds).await?;
+        let next = decide(&found);
+        if self.seen.as_ref().is_none_or(|it| !it.range.contains(range)) {
+            self.seen = Some(Seen { range, found });
+        }
+        Ok(next)
     }
 
     /// Decides what to do about a block, by what the table has of the delivery.
@@ -296,11 +288,7 @@ impl Portion {
         if !self.may_be_there() {
             return Ok(Step::Send);
         }
-        if self.seen(range).is_none() {
-            self.look(table, range, &block.bounds).await?;
-        }
-        let found = self.seen.as_ref().map_or(&[][..], |it| &it.found);
-        let next = next(range, &block.name, block.rows, found);
+        let next = self.next(table, range, block).await?;
         let unknown_partition = unknown_partition(table, block);
         // A table that remembers a block takes only what it lacks of it, and passes all of it on to its views.
         let is_better_repeated = match next {

@@ -1,6 +1,6 @@
 //! Rows that the server does not take.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expect_test::expect;
 use forebay_testkit::cut;
@@ -89,8 +89,8 @@ async fn a_crash_while_bad_rows_are_looked_for() {
 
 /// Scenario: of 4,096 rows the server does not take 32, here and there; the process ends when all are found, and another one
 /// makes the delivery again.
-/// Guarantees: it passes the hundreds of ranges that were halved without asking for each whether the table has it: within a
-/// second, once; the same rows are refused, and the others are there once.
+/// Guarantees: it passes the hundreds of ranges that were halved without asking for each whether the table has it: it asks
+/// once, and for each row that it sends again; the same rows are refused, and the others are there once.
 #[tokio::test]
 async fn what_was_halved_is_passed_quickly() {
     let place = Place::new();
@@ -103,9 +103,7 @@ async fn what_was_halved_is_passed_quickly() {
     let sink = place.open("", &rows).await;
     let mut draft = again(sink.as_ref(), 1, std::slice::from_ref(&rows)).await;
     let before = place.searches();
-    let begun = Instant::now();
     assert_eq!(commit(&mut draft).await.len(), 32);
-    let searches = place.searches() - before;
-    assert!(searches <= 1 + begun.elapsed().as_secs(), "{searches} searches in {:?}", begun.elapsed());
+    assert_eq!(place.searches() - before, 1 + 32);
     assert_eq!(place.count(), "4064\t4064");
 }
