@@ -228,6 +228,8 @@ fn the_image_has_what_it_needs() {
     }
     let mut cargo = Command::new("cargo");
     cargo.current_dir(context.path()).args(["metadata", "--offline", "--locked", "--format-version", "1"]);
+    // What other systems need was never fetched.
+    cargo.args(["--filter-platform", "host-tuple"]);
     let metadata: Value = serde_json::from_str(&succeed(&mut cargo).out).unwrap();
     let members = array(&metadata["workspace_members"]).len();
     let manifests = |it: &Path| files(it).into_iter().filter(|it| it.ends_with("Cargo.toml")).count();
