@@ -30,6 +30,7 @@ mod inspect;
 mod log;
 mod reader;
 mod scan;
+mod scheduling;
 mod segments;
 pub mod simulated;
 pub mod source;

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::disk::Disk;
 use crate::log::Log;
 use crate::reader::Reader;
+use crate::scheduling::give_way;
 use crate::segments::Segments;
 use crate::{AppendError, Durability, OpenError, Options};
 
@@ -254,6 +255,7 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
+        give_way();
         let closed = Closed(self.shared.clone());
         let mut synced = Instant::now();
         loop {
