@@ -41,6 +41,10 @@ pub trait Transform: Send {
         None
     }
 
+    /// Told once that rows will come, when it is planned and before the source is opened. What takes long to make, such
+    /// as many patterns that must be compiled, is made here: neither `forebay check` nor the first rows wait for it.
+    fn prepare(&mut self) {}
+
     /// Sends rows on with the planned columns, and refuses those that it cannot turn into such.
     /// Input rows that are neither sent nor refused count as filtered. An error ends the pipeline.
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError>;

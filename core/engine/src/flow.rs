@@ -106,6 +106,7 @@ impl Flow {
             tracing::warn!("all columns are built: {}", causes(&error));
             transforms = planned_transforms(plan, &route)?;
         }
+        transforms.iter_mut().for_each(|it| it.prepare());
         Ok(Self { pipeline: plan.name.clone(), version: plan.version.clone(), route, transforms, counters })
     }
 

@@ -9,7 +9,7 @@ use forebay_api::{BoxError, Outputs, Transform, Wrong, same_type};
 
 use crate::cache::Cache;
 use crate::distinct::{Distinct, is_text, like};
-use crate::parse::{Asked, Field, Reading, Told};
+use crate::parse::{Asked, Field, Reading, Told, compile};
 use crate::{Names, UserAgent};
 
 /// The transform.
@@ -93,6 +93,12 @@ impl Transform for Enrich {
     fn narrow(&mut self, used: &BTreeSet<String>) -> Option<SchemaRef> {
         let input = self.planned.as_ref()?.input.clone();
         self.planned(&input, |it| used.contains(it)).ok()
+    }
+
+    fn prepare(&mut self) {
+        if let Some(planned) = &self.planned {
+            compile(planned.asked);
+        }
     }
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {

@@ -1,6 +1,7 @@
 //! One user agent.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use percent_encoding::percent_decode_str;
 use ua_parser::{os, user_agent};
@@ -91,6 +92,19 @@ impl Asked {
             }
         }
         asked
+    }
+}
+
+/// Compiles the patterns that these need, which takes a tenth of a second, if nobody has.
+pub(crate) fn compile(asked: Asked) {
+    if asked.agent {
+        LazyLock::force(&AGENTS);
+    }
+    if asked.system {
+        LazyLock::force(&SYSTEMS);
+    }
+    if asked.device {
+        LazyLock::force(&DEVICES);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::route::Route;
 
-/// Which columns each transform built, in the order of their work.
+/// Which columns each transform prepared for and built, in the order of their work.
 type Built = Arc<Mutex<Vec<String>>>;
 
 /// Gives some columns made of others: every one of `gives` is the sum of `takes`.
@@ -51,6 +51,11 @@ impl Transform for Sum {
     fn narrow(&mut self, used: &BTreeSet<String>) -> Option<SchemaRef> {
         self.output = numbers(&self.gives.iter().copied().filter(|it| used.contains(*it)).collect::<Vec<_>>());
         Some(self.output.clone())
+    }
+
+    fn prepare(&mut self) {
+        let columns: Vec<&str> = self.output.fields().iter().map(|it| it.name().as_str()).collect();
+        self.built.lock().unwrap().push(format!("{} prepares for {}", self.name, columns.join(" ")));
     }
 
     fn apply(&mut self, rows: RecordBatch, out: &mut Outputs) -> Result<(), BoxError> {
@@ -135,14 +140,16 @@ fn check(transforms: &[Step<'_>], sinks: &[(&str, &[&str])], expected: Expect) {
 }
 
 /// Scenario: chains and forks of transforms, of whose columns those behind use some, or a sink takes all.
-/// Guarantees: each builds only what something behind it uses, through several steps; what a sink reads is whole; the
-/// values are the same.
+/// Guarantees: each is prepared once, and builds only what something behind it uses, through several steps; what a sink
+/// reads is whole; the values are the same.
 #[test]
 fn only_what_is_used_is_built() {
     check(
         &[("a", "source", &["one", "two"], &["x", "y", "z"]), ("b", "a", &["y"], &["sum"])],
         &[("out", &["b"])],
         expect![[r#"
+            a prepares for y
+            b prepares for sum
             a built y
             b built sum
             out got sum=3
@@ -152,6 +159,9 @@ fn only_what_is_used_is_built() {
         &[("a", "source", &["two"], &["x", "y", "z"]), ("b", "a", &["z"], &["m", "n"]), ("c", "b", &["n"], &["sum"])],
         &[("out", &["c"])],
         expect![[r#"
+            a prepares for z
+            b prepares for n
+            c prepares for sum
             a built z
             b built n
             c built sum
@@ -162,6 +172,9 @@ fn only_what_is_used_is_built() {
         &[("a", "source", &["one"], &["x", "y", "z"]), ("b", "a", &["z"], &["m"]), ("c", "a", &["x"], &["n"])],
         &[("out", &["b"]), ("other", &["c"])],
         expect![[r#"
+            a prepares for x z
+            b prepares for m
+            c prepares for n
             a built x z
             b built m
             c built n
@@ -173,6 +186,8 @@ fn only_what_is_used_is_built() {
         &[("a", "source", &["one"], &["x", "y"]), ("b", "a", &["y"], &["m"])],
         &[("out", &["b"]), ("all", &["a"])],
         expect![[r#"
+            a prepares for x y
+            b prepares for m
             a built x y
             b built m
             out got m=1
