@@ -25,6 +25,7 @@ pub struct Applied {
 /// - Every input row is sent, filtered or refused, and none is both sent and refused.
 /// - The transform is a pure function of its rows: one batch, halves, single rows, batches in another order,
 ///   empty batches and a second instance all give the same rows, origins and refusals.
+/// - It does the same whether it could prepare or not.
 /// - It needs no other input columns than it says it uses.
 /// - Told that only some of its columns are used, it gives these as before, and refuses the same rows.
 ///
@@ -68,6 +69,7 @@ pub fn transform(build: impl Fn() -> Box<dyn Transform>, input: &[RecordBatch]) 
 pub fn apply(transform: &mut dyn Transform, batches: &[RecordBatch]) -> Applied {
     let input = batches.first().expect("transform: there must be a batch to plan for").schema();
     let planned = plan(transform, &input);
+    transform.prepare();
     let mut all = Applied { sent: RecordBatch::new_empty(planned.clone()), origins: Vec::new(), refused: Vec::new() };
     let mut sent = Vec::new();
     let mut before = 0;
@@ -168,6 +170,7 @@ fn narrows(transform: &mut dyn Transform, whole: &RecordBatch, expected: &Applie
     if let Some(missing) = names.iter().find(|it| narrower.index_of(it).is_err()) {
         panic!("transform: column `{missing}` is used, but was left out");
     }
+    transform.prepare();
     let found = apply_one(transform, whole, &narrower);
     let of_names = |rows: &RecordBatch| {
         let columns: Vec<usize> = names.iter().map(|it| rows.schema().index_of(it).expect("checked above")).collect();
