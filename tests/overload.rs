@@ -1,4 +1,4 @@
-//! More browser events than the sink takes.
+//! More browser events than the sink takes, or a sink that takes none.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -210,6 +210,70 @@ batch = {{ rows_max = 200, age_max = "100ms" }}
     println!("at most {most:.0} MiB were resident");
     assert!(most < RESIDENT_MIB_MAX, "{most} MiB");
     running.runs();
+    running.stop();
+    let verdict = judge(&lake, &oracle);
+    println!("{verdict}");
+    assert!(verdict.is_good(), "{verdict}");
+}
+
+/// Scenario: events come, and a delivery of them to a bucket is begun when the bucket goes away. The process is killed, and
+/// started again while the bucket is still away; more events come.
+/// Guarantees: events are answered with 204 all the while, also by the process that finds a delivery open and cannot make it;
+/// when the bucket is back, every one of them is there once, and nothing else is.
+#[test]
+fn the_bucket_is_away_at_the_start() {
+    let s3 = S3Server::start();
+    s3.create_bucket("lake");
+    let bucket = FaultProxy::start(&s3.endpoint(), vec![]);
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, port) = (dir.path(), free_port());
+    let text = format!(
+        r#"
+dead_letters.path = "./refused"
+
+[sources.pages]
+type = "beacon"
+listen = "127.0.0.1:{port}"
+spool = {{ directory = "./spool" }}
+
+[sinks.lake]
+type = "parquet"
+inputs = ["pages"]
+path = "s3://lake/web"
+aws = {}
+batch = {{ age_max = "100ms" }}
+"#,
+        aws(&bucket.endpoint())
+    );
+    fs::write(dir.join("pipeline.toml"), text).unwrap();
+    let start = || {
+        let mut command = forebay(dir);
+        command.args(["run", "--quiet"]);
+        Running::start(dir, port, command)
+    };
+    let mut oracle = Oracle::new(seed());
+    let mut post = || {
+        let mut client = Client::new(([127, 0, 0, 1], port).into());
+        for id in oracle.claim(20) {
+            assert_eq!(client.post("/beacon", "", event(&oracle, id).as_bytes()).unwrap().status, 204);
+            oracle.acknowledge([id]);
+        }
+    };
+    let running = start();
+    post();
+    let lake = s3.directory().join("lake/web");
+    until("the first events are there", || count(&lake) >= 20);
+    bucket.set_rules(vec![Rule::new(Fault::Status(503, String::new()))]);
+    post();
+    until("a delivery is begun", || running.said().contains("could not deliver"));
+    running.kill();
+
+    let running = start();
+    post();
+    until("it is begun again", || running.said().contains("rebuilding a delivery"));
+    post();
+    bucket.set_rules(vec![]);
+    until("everything is there", || count(&lake) >= 80);
     running.stop();
     let verdict = judge(&lake, &oracle);
     println!("{verdict}");

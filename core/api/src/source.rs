@@ -25,8 +25,15 @@ pub trait SourceConfig: Send + Sync {
 
     /// Opens the source. The first to touch the world; an error here is about the world.
     ///
-    /// Called once for normal reading, and before that once for each delivery that a crash left open.
+    /// Called once for normal reading, and before that once for each delivery that a crash left open; where
+    /// [`SourceConfig::is_sent_to`], first for normal reading, and nothing is read until those are made.
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError>;
+
+    /// Whether others send to the source, and it keeps what they send until it is read: then it is opened before anything
+    /// else. What a crash left open may wait for long for a sink that is away, and they are not to wait with it.
+    fn is_sent_to(&self) -> bool {
+        false
+    }
 
     /// Whether other processes read the same partitions, each its own: then they come from [`SourceConfig::claims`],
     /// and [`SourceConfig::open`] is called only for what this process has left open when it read them alone.

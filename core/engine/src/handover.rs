@@ -15,7 +15,7 @@ use crate::RunError;
 use crate::outlet::write;
 use crate::part::{Origin, begun_mark, load};
 use crate::pipeline::Graph;
-use crate::rebuild::rebuild;
+use crate::rebuild::Rebuild;
 
 /// In place of a sink's name the state notes under this one which partitions this process has claimed. No node of a file
 /// can have such a name.
@@ -43,7 +43,7 @@ impl Handover {
         if snapshot.pending.values().any(|it| it.spans.iter().any(|it| is_shared(&it.source))) {
             let sources: Vec<Origin<'_>> =
                 graph.plan.sources.iter().map(|planned| Origin { planned, claim: None }).collect();
-            rebuild(graph, &sources, &**store).await?;
+            Rebuild::begin(graph, &sources, &**store).await?.run().await?;
             snapshot = load(&**store).await?;
         }
         snapshot.committed.retain(|key, _| is_shared(&key.source));

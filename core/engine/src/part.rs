@@ -16,11 +16,12 @@ use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::outlet::{Inlet, Outlet, OutletSettings, write};
 use crate::pipeline::{Graph, SinkNode};
-use crate::rebuild::rebuild;
+use crate::rebuild::Rebuild;
 use crate::recovery::Standing;
 use crate::route::Route;
 use crate::rules::Rules;
 use crate::settle::Settlements;
+use crate::watched::Watching;
 use crate::{Ending, RunError, tasks};
 
 /// Sources whose positions are kept in one store, and that run together.
@@ -39,6 +40,11 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    /// See [`forebay_api::SourceConfig::is_sent_to`].
+    fn is_sent_to(&self) -> bool {
+        self.claim.is_none() && self.planned.config.is_sent_to()
+    }
+
     /// Opens the source.
     pub async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match &self.claim {
@@ -53,35 +59,73 @@ impl Part<'_> {
     pub async fn run(self, stop: &CancellationToken) -> Result<Ending, RunError> {
         let Self { graph, sources, store } = self;
         let Graph { plan, nodes, counters, workers, rules, halt, .. } = graph;
-        let ready = rebuild(graph, &sources, &*store);
-        tokio::select! {
+        let ready = async {
+            let rebuild = Rebuild::begin(graph, &sources, &*store).await?;
+            let mut foreseen = rebuild.foreseen()?;
+            for (_, change) in letters_begin(graph, &foreseen, &sources) {
+                foreseen.apply(change).expect("it builds on what is foreseen");
+            }
+            let mut due = Vec::new();
+            for origin in &sources {
+                let route = graph.route(&origin.planned.name);
+                let flow = |_| Flow::new(plan, route.clone(), counters.clone());
+                let flows = (0..(*workers).max(1)).map(flow).collect::<Result<Vec<_>, _>>()?;
+                due.push((origin, route, flows, None));
+            }
+            // A sink that is away may keep what is pending from being made for long.
+            for (origin, .., early) in due.iter_mut().filter(|(origin, ..)| origin.is_sent_to()) {
+                *early = Some(Open::new(graph, origin, &foreseen).await?);
+            }
+            rebuild.run().await?;
+            Ok::<_, RunError>((due, foreseen))
+        };
+        let (due, foreseen) = tokio::select! {
             biased;
             ready = ready => ready?,
             // What is pending stays so.
             () = stop.cancelled() => return Ok(Ending::DrainCut),
-        }
+        };
 
-        begin_letters(graph, &*store, &sources).await?;
         let snapshot = load(&*store).await?;
+        for (sink, change) in letters_begin(graph, &snapshot, &sources) {
+            write(&*store, &sink, change).await?;
+        }
+        let snapshot = load(&*store).await?;
+        debug_assert_eq!(snapshot.committed, foreseen.committed, "what was foreseen has come about");
         let (mut lanes, mut watching) = (Vec::new(), Vec::new());
-        for origin in &sources {
-            let name = &origin.planned.name;
-            let route = graph.route(name);
-            let flow = |_| Flow::new(plan, route.clone(), counters.clone());
-            let flows = (0..(*workers).max(1)).map(flow).collect::<Result<Vec<_>, _>>()?;
-            let standing = standing(&snapshot, name, nodes);
-            let resume = standing.resume(&route.sinks());
-            let known = resume.values().filter(|it| **it == Position::End).count() as u64;
-            add(&counters.node(name).partitions_known, known);
-            let source = origin.open(Resume::After(resume)).await;
-            let source = source.map_err(|error| RunError::new(name, "could not be opened", error))?;
-            watching.extend(source.stats().map(|it| counters.node(name).watched.watch(it)));
+        for (origin, route, flows, early) in due {
+            let Open { source, watched } = match early {
+                Some(early) => early,
+                None => Open::new(graph, origin, &snapshot).await?,
+            };
+            watching.push(watched);
+            let standing = standing(&snapshot, &origin.planned.name, nodes);
             lanes.push(OpenLane { route: route.clone(), source, flows, standing });
         }
         let tasks = Tasks::start(nodes, lanes, &snapshot, &store, counters, stop, *rules);
         tasks.finish(halt).await?;
         drop(watching);
         Ok(if stop.is_cancelled() { Ending::Drained } else { Ending::InputEnded })
+    }
+}
+
+/// A source that is open.
+struct Open<'a> {
+    source: Box<dyn Source>,
+    watched: Option<Watching<'a>>,
+}
+
+impl<'a> Open<'a> {
+    /// Opens a source where its sinks stand.
+    async fn new(graph: &'a Graph<'a>, origin: &Origin<'_>, snapshot: &Snapshot) -> Result<Self, RunError> {
+        let name = &origin.planned.name;
+        let counters = graph.counters.node(name);
+        let resume = standing(snapshot, name, &graph.nodes).resume(&graph.route(name).sinks());
+        add(&counters.partitions_known, resume.values().filter(|it| **it == Position::End).count() as u64);
+        let source = origin.open(Resume::After(resume)).await;
+        let source = source.map_err(|error| RunError::new(name, "could not be opened", error))?;
+        let watched = source.stats().map(|it| counters.watched.watch(it));
+        Ok(Self { source, watched })
     }
 }
 
@@ -92,11 +136,11 @@ pub(crate) fn begun_mark() -> Partition {
 
 /// Lets the dead letters of nodes that are new begin where the least advanced of the sinks is that the node feeds:
 /// what those have passed was never refused by it, and what they lack is yet to come by it.
-async fn begin_letters(graph: &Graph<'_>, store: &dyn Store, sources: &[Origin<'_>]) -> Result<(), RunError> {
-    let snapshot = load(store).await?;
+fn letters_begin(graph: &Graph<'_>, snapshot: &Snapshot, sources: &[Origin<'_>]) -> Vec<(String, Change)> {
     let nodes = &graph.nodes;
+    let mut changes = Vec::new();
     for route in sources.iter().map(|it| graph.route(&it.planned.name)) {
-        let standing = standing(&snapshot, &route.source, nodes);
+        let standing = standing(snapshot, &route.source, nodes);
         for (node, index) in graph.letters_of.iter().filter(|(_, index)| route.sinks.contains_key(index)) {
             let sink = &nodes[*index].side.name;
             let key = |partition| LogKey { sink: sink.clone(), source: route.source.to_string(), partition };
@@ -112,10 +156,10 @@ async fn begin_letters(graph: &Graph<'_>, store: &dyn Store, sources: &[Origin<'
                 Advance { key, from, to }
             });
             let advance = advance.filter(|it| it.from < it.to).collect();
-            write(store, sink, Change { advance, ..Change::default() }).await?;
+            changes.push((sink.clone(), Change { advance, ..Change::default() }));
         }
     }
-    Ok(())
+    changes
 }
 
 fn is_letters(node: &SinkNode) -> bool {

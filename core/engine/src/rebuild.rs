@@ -23,22 +23,6 @@ use crate::way::check_ways;
 const GIVE_UP: &str = "a crash left it open: run once more with the file and the input as they were then; \
     or give it up with `--abandon-pending`, which reads its rows again as far as they are there, and may double some";
 
-/// Makes what is pending in a store, all sinks at the same time. `sources` are all that it may hold rows of.
-pub(crate) async fn rebuild(graph: &Graph<'_>, sources: &[Origin<'_>], store: &dyn Store) -> Result<(), RunError> {
-    let mut snapshot = load(store).await?;
-    check_not_shared_before(graph.plan, &snapshot)?;
-    check_ways(graph, sources, store, &snapshot).await?;
-    if graph.abandon_pending {
-        abandon(store, &snapshot).await?;
-        snapshot = load(store).await?;
-    }
-    warn_of_strangers(graph.plan, &snapshot, &graph.nodes);
-    let rebuild = Rebuild { graph, sources, store, snapshot: &snapshot };
-    // Side by side, so that a sink that is down does not keep the others from what was begun for them.
-    try_join_all(graph.nodes.iter().enumerate().map(|(index, node)| rebuild.sink(index, node))).await?;
-    Ok(())
-}
-
 /// Gives up what a crash left open. It may be visible under its ids, and its rows come again cut otherwise: another epoch
 /// makes other ids of them, so that no sink takes new rows for old ones.
 async fn abandon(store: &dyn Store, snapshot: &Snapshot) -> Result<(), RunError> {
@@ -65,27 +49,72 @@ fn warn_of_strangers(plan: &Plan, snapshot: &Snapshot, nodes: &[SinkNode]) {
     }
 }
 
-/// What every rebuilt delivery needs.
-struct Rebuild<'a> {
+/// What is pending in a store, and what it takes to make it.
+pub(crate) struct Rebuild<'a> {
     graph: &'a Graph<'a>,
     sources: &'a [Origin<'a>],
     store: &'a dyn Store,
-    snapshot: &'a Snapshot,
+    snapshot: Snapshot,
 }
 
-impl Rebuild<'_> {
+impl<'a> Rebuild<'a> {
+    /// Looks at what is pending, and refuses what this pipeline cannot go on with. `sources` are all that the store may hold
+    /// rows of.
+    pub async fn begin(
+        graph: &'a Graph<'a>,
+        sources: &'a [Origin<'a>],
+        store: &'a dyn Store,
+    ) -> Result<Self, RunError> {
+        let mut snapshot = load(store).await?;
+        check_not_shared_before(graph.plan, &snapshot)?;
+        check_ways(graph, sources, store, &snapshot).await?;
+        if graph.abandon_pending {
+            abandon(store, &snapshot).await?;
+            snapshot = load(store).await?;
+        }
+        warn_of_strangers(graph.plan, &snapshot, &graph.nodes);
+        Ok(Self { graph, sources, store, snapshot })
+    }
+
+    /// What the store will have when all of it is made.
+    pub fn foreseen(&self) -> Result<Snapshot, RunError> {
+        let mut foreseen = self.snapshot.clone();
+        for node in &self.graph.nodes {
+            let sink = &node.side.name;
+            let mut ledger = self.ledger(sink)?;
+            for pending in unfinished(&self.snapshot, sink) {
+                let change = ledger.settle(pending.number).into_change(sink, pending.number);
+                foreseen.apply(change).expect("a ledger builds on the state that it was made of");
+            }
+        }
+        Ok(foreseen)
+    }
+
+    /// Makes all of it, all sinks at the same time.
+    pub async fn run(&self) -> Result<(), RunError> {
+        // Side by side, so that a sink that is down does not keep the others from what was begun for them.
+        try_join_all(self.graph.nodes.iter().enumerate().map(|(index, node)| self.sink(index, node))).await?;
+        Ok(())
+    }
+
+    /// The books of a sink, with what is pending.
+    fn ledger(&self, sink: &str) -> Result<Ledger, RunError> {
+        let mut ledger = Ledger::new(sink, self.graph.rules, &self.snapshot.committed);
+        for pending in unfinished(&self.snapshot, sink) {
+            let failed = |gap| RunError::new(sink, "found a gap in its progress", Box::new(gap));
+            ledger.enter_again(pending).map_err(failed)?;
+        }
+        Ok(ledger)
+    }
+
     /// Rebuilds what is pending for the sink number `index`, delivery by delivery, in their order.
     ///
     /// A delivery that was recorded under another pipeline cannot be rebuilt as it was. Where that could double or
     /// lose rows it is an error.
     async fn sink(&self, index: usize, node: &SinkNode) -> Result<(), RunError> {
         let side = &*node.side;
-        let mut ledger = Ledger::new(&side.name, self.graph.rules, &self.snapshot.committed);
-        for pending in unfinished(self.snapshot, &side.name) {
-            let failed = |gap| RunError::new(&side.name, "found a gap in its progress", Box::new(gap));
-            ledger.enter_again(pending).map_err(failed)?;
-        }
-        for pending in unfinished(self.snapshot, &side.name) {
+        let mut ledger = self.ledger(&side.name)?;
+        for pending in unfinished(&self.snapshot, &side.name) {
             if !pending.settled {
                 if node.promise == Promise::OncePerId && pending.fingerprint != node.fingerprint {
                     let what = format!("delivery {} was begun by another version of the pipeline", pending.id);

@@ -365,6 +365,10 @@ impl SourceConfig for Beacon {
         vec![Resource::Port(self.listen), Resource::Directory(self.spool.directory.clone())]
     }
 
+    fn is_sent_to(&self) -> bool {
+        true
+    }
+
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         match resume {
             Resume::After(after) => Ok(Box::new(self.everything(&after).await?)),

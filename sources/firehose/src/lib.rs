@@ -201,6 +201,10 @@ impl SourceConfig for Firehose {
         vec![Resource::Port(self.listen), Resource::Directory(self.spool.directory.clone())]
     }
 
+    fn is_sent_to(&self) -> bool {
+        true
+    }
+
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         source::open(self, resume).await
     }

@@ -65,6 +65,10 @@ impl SourceConfig for FakeSourceConfig {
         Ok(schema())
     }
 
+    fn is_sent_to(&self) -> bool {
+        self.world.scenario.sources[self.source].is_sent_to
+    }
+
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError> {
         self.chaos.point().await;
         let shape = &self.world.scenario.sources[self.source];

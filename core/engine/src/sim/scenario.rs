@@ -30,6 +30,8 @@ pub struct SourceShape {
     /// Places are numbered like Kinesis records with rows in them, not merely counted.
     pub sequences: bool,
     pub refuses: bool,
+    /// It is open before what is pending was made.
+    pub is_sent_to: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -142,10 +144,13 @@ impl SourceShape {
 impl Scenario {
     pub fn from_seed(seed: u64) -> Self {
         let mut random = Random::new(mix(seed.wrapping_add(77)));
-        let source = |random: &mut Random| SourceShape {
+        // Numbers of their own: the stories of the seeds stay what they were.
+        let mut early = Random::new(mix(seed.wrapping_add(78)));
+        let mut source = |random: &mut Random| SourceShape {
             partitions: (0..1 + random.below(3)).map(|_| random.below(60)).collect(),
             sequences: random.chance(50),
             refuses: random.chance(40),
+            is_sent_to: early.chance(50),
         };
         let sources = (0..1 + random.below(2)).map(|_| source(&mut random)).collect();
         let transforms = random.below(3) as usize;
@@ -195,7 +200,7 @@ impl Scenario {
             in_flight_max: 2,
         };
         Self {
-            sources: vec![SourceShape { partitions: vec![25, 11], sequences: true, refuses: true }],
+            sources: vec![SourceShape { partitions: vec![25, 11], sequences: true, refuses: true, is_sent_to: true }],
             transforms: 1,
             edition: 0,
             sinks: vec![sink(true), sink(false)],
