@@ -1,15 +1,13 @@
 //! A file system that is full: the spool's own, and a real one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use forebay_testkit::oracle::Oracle;
 
 use crate::beacon::{Answer, Client, Running, event, free_port, judge, rows, until};
+use crate::disks::SmallDisk;
 use crate::harness::{asked, forebay, seed, succeed};
 
 /// How long the disk stays full the first time, in seconds, while a page goes on sending: the short form.
@@ -24,98 +22,6 @@ const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// So soon after there is room again is an event taken.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// A small file system in memory, which only processes see that are started within. It is gone when it is let go.
-struct SmallDisk {
-    /// Keeps it there.
-    keeper: Child,
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// Mounts it at `path`.
-    ///
-    /// # Panics
-    ///
-    /// If this user may not.
-    fn mount(path: &Path, mebibytes: u64) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let script = "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && echo mounted && exec sleep infinity";
-        let mount = |namespaces: &str| {
-            let mut command = Command::new("unshare");
-            command.args([namespaces, "sh", "-c", script, "sh", &format!("{mebibytes}m")]).arg(path);
-            let mut keeper = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
-            let mut word = [0; 7];
-            match io::Read::read_exact(keeper.stdout.as_mut()?, &mut word) {
-                Ok(()) => Some(keeper),
-                Err(_) => {
-                    // It has ended by itself.
-                    let _ = keeper.wait();
-                    None
-                }
-            }
-        };
-        // The first one needs root; the other one namespaces of users, which some systems forbid.
-        let keeper = mount("-m").or_else(|| mount("-Urm")).expect(
-            "this test mounts a small file system: it needs `unshare` and `nsenter` of util-linux, and either root with \
-             CAP_SYS_ADMIN or a kernel that lets users make namespaces (`sysctl kernel.unprivileged_userns_clone=1`)",
-        );
-        Self { keeper, path: path.to_owned() }
-    }
-
-    /// A command that sees it.
-    fn within(&self, command: &Command) -> Command {
-        let pid = self.keeper.id().to_string();
-        let mut all = Command::new("nsenter");
-        all.args(["--target", &pid, "--mount"]);
-        let own = fs::read_link("/proc/self/ns/user").unwrap();
-        if fs::read_link(format!("/proc/{pid}/ns/user")).unwrap() != own {
-            all.args(["--user", "--preserve-credentials"]);
-        }
-        if let Some(dir) = command.get_current_dir() {
-            all.arg(format!("--wdns={}", dir.display())).current_dir(dir);
-        }
-        all.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => all.env(name, value),
-                None => all.env_remove(name),
-            };
-        }
-        all
-    }
-
-    /// The same place, for this process.
-    fn seen_from_here(&self) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.keeper.id()));
-        root.join(self.path.strip_prefix("/").unwrap())
-    }
-
-    /// Takes all the room that there is.
-    fn fill(&self) {
-        let mut file = File::options().create(true).append(true).open(self.seen_from_here().join("filler")).unwrap();
-        let mut piece = vec![0; 1 << 20];
-        while !piece.is_empty() {
-            match file.write_all(&piece) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
-                Err(error) => panic!("the disk cannot be filled: {error}"),
-            }
-        }
-    }
-
-    /// Gives it back.
-    fn free(&self) {
-        fs::remove_file(self.seen_from_here().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
-    }
-}
 
 /// Posts events one by one, each again under its id until it is answered with 204.
 struct Page {
@@ -266,6 +172,68 @@ batch = {{ age_max = "100ms" }}
     let mut inspect = forebay(dir);
     inspect.args(["spool", "inspect", "./disk/spool"]);
     succeed(&mut disk.within(&inspect));
+    let verdict = judge(&lake, &page.oracle);
+    println!("{verdict}");
+    assert!(verdict.is_good(), "{verdict}");
+}
+
+/// Scenario: everything that the program keeps (spool, state, dead letters, Parquet files) is on one file system of 32 MiB,
+/// which something else fills up twice while a page sends; the second time the process is killed then, and started again on
+/// the full disk.
+/// Guarantees: while it is full, the answer is 503 with `Retry-After`, and the process goes on; when there is room again,
+/// events are taken again within five seconds, without a restart; every event that was answered with 204 is in Parquet once,
+/// and nothing else is.
+#[test]
+fn a_disk_that_is_full_of_everything() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let dir = dir.path();
+    let place = dir.join("disk");
+    let disk = SmallDisk::mount(&place, 32);
+    let text = format!(
+        r#"
+dead_letters.path = "./refused"
+
+[sources.pages]
+type = "beacon"
+listen = "127.0.0.1:{port}"
+spool = {{ directory = "./spool", bytes_max = "16MiB" }}
+limits = {{ requests_per_address = 100000, decoded_bytes_max = "1MiB", bodies_bytes_max = "32MiB" }}
+
+[sinks.lake]
+type = "parquet"
+inputs = ["pages"]
+path = "./lake"
+batch = {{ age_max = "100ms" }}
+"#
+    );
+    fs::write(disk.seen_from_here().join("pipeline.toml"), text).unwrap();
+    let start = || {
+        let mut command = forebay(&place);
+        command.args(["run", "--quiet"]);
+        Running::start(dir, port, disk.within(&command))
+    };
+    let lake = disk.seen_from_here().join("lake");
+    let mut running = start();
+    let mut page = Page { client: Client::new(running.address()), oracle: Oracle::new(seed()), answered: 0 };
+    for round in 0..2 {
+        for id in page.oracle.claim(200) {
+            assert_eq!(page.post(id).unwrap().status, 204);
+        }
+        disk.fill();
+        let refused = page.post_until_refused();
+        if round == 1 {
+            running.kill();
+            running = start();
+            page.client = Client::new(running.address());
+        }
+        page.refused_for(Duration::from_secs(SECONDS));
+        running.runs();
+        disk.free();
+        page.taken_again(refused);
+    }
+    let answered = page.answered;
+    until("all is delivered", || rows(&lake, "1").len() as u64 >= answered);
+    running.stop();
     let verdict = judge(&lake, &page.oracle);
     println!("{verdict}");
     assert!(verdict.is_good(), "{verdict}");

@@ -2,31 +2,41 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use forebay_api::{BoxError, Partition, Position};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use forebay_api::{BoxError, causes};
+use redb::{Database, DatabaseError};
 
-use crate::{Advance, Change, LogKey, Pending, Snapshot, Store, StoreError};
+use crate::tables::{self, Owner};
+use crate::{Change, Snapshot, Store, StoreError};
 
-/// What the file is and whose. `format` is the layout of the other tables.
-const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
-/// (sink, source, partition) -> position, as text.
-const COMMITTED: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("committed");
-/// (sink, number) -> [`Pending`], as JSON.
-const PENDING: TableDefinition<(&str, u64), &str> = TableDefinition::new("pending");
-
-/// (source, node) -> [`Way`](crate::Way), as JSON. Made when it is missing: older versions knew no ways.
-const WAYS: TableDefinition<(&str, &str), &str> = TableDefinition::new("ways");
-
-const FORMAT: &str = "1";
 const FILE_NAME: &str = "state.redb";
 
+/// After a change that could not be written the next try comes so soon, and after each further one twice as late, up to the
+/// second.
+const REST: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
 /// A store in the file `state.redb` of a directory. The file is locked while it is open.
+///
+/// A change that cannot be written, since the disk is full or fails, waits until it can be, and so does whoever asked for it.
+/// After a failure it is unknown what the file holds, and Linux takes pages that could not be written to be clean. So the file
+/// is not written to any more: everything is written to a new one, which takes its place.
 pub struct FileStore {
     path: PathBuf,
-    database: Arc<Database>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What is in the file.
+struct Kept {
+    path: PathBuf,
+    pipeline: String,
+    database: Database,
+    /// The same, as of the last change that was written.
+    snapshot: Snapshot,
+    /// Whether the file holds that and nothing else.
+    is_sound: bool,
 }
 
 impl FileStore {
@@ -40,77 +50,86 @@ impl FileStore {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
             error => failed(error.into()),
         })?;
-        let owner = claim(&database, pipeline).map_err(failed)?;
-        match owner {
-            Owner::Us => Ok(Self { path, database: Arc::new(database) }),
-            Owner::Other(what) => Err(StoreError::Foreign(format!("the state at `{}` {what}", path.display()))),
+        let owner = tables::claim(&database, pipeline).map_err(failed)?;
+        if let Owner::Other(what) = owner {
+            return Err(StoreError::Foreign(format!("the state at `{}` {what}", path.display())));
         }
+        let snapshot = tables::load(&database).map_err(failed)?;
+        let kept = Kept { path: path.clone(), pipeline: pipeline.to_owned(), database, snapshot, is_sound: true };
+        Ok(Self { path, kept: Arc::new(Mutex::new(kept)) })
     }
 
-    /// Runs blocking work on the database, away from the tasks that move rows.
+    /// As if a change had failed in the middle.
+    #[cfg(test)]
+    pub(crate) fn distrust(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).is_sound = false;
+    }
+
+    /// Runs blocking work, away from the tasks that move rows.
     async fn with<T: Send + 'static>(
         &self,
-        doing: &'static str,
-        work: impl FnOnce(&Database) -> Result<T, BoxError> + Send + 'static,
+        work: impl FnOnce(&mut Kept) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = self.database.clone();
-        let done = tokio::task::spawn_blocking(move || work(&database)).await;
-        match done {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => match error.downcast::<StoreError>() {
-                Ok(error) => Err(*error),
-                Err(error) => Err(failed(&self.path, doing, error)),
-            },
-            Err(panicked) => Err(failed(&self.path, doing, panicked.into())),
-        }
+        let kept = self.kept.clone();
+        let done = tokio::task::spawn_blocking(move || work(&mut kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        done.await.unwrap_or_else(|panicked| Err(failed(&self.path, "written", panicked.into())))
     }
 }
 
 #[async_trait]
 impl Store for FileStore {
     async fn load(&self) -> Result<Snapshot, StoreError> {
-        self.with("read", load).await
+        self.with(|kept| Ok(kept.snapshot.clone())).await
     }
 
     async fn apply(&self, change: Change) -> Result<(), StoreError> {
-        self.with("written", move |database| apply(database, change)).await
+        let (change, [mut rest, rest_max]) = (Arc::new(change), REST);
+        loop {
+            let change = change.clone();
+            match self.with(move |kept| kept.apply(&change)).await {
+                Err(error @ StoreError::Failed { .. }) => {
+                    let rest_ms = rest.as_millis() as u64;
+                    tracing::warn!(
+                        rest_ms,
+                        "{}; it is tried again, and nothing is delivered meanwhile",
+                        causes(&error)
+                    );
+                    tokio::time::sleep(rest).await;
+                    rest = (rest * 2).min(rest_max);
+                }
+                done => return done,
+            }
+        }
     }
 }
 
-enum Owner {
-    Us,
-    Other(String),
-}
-
-/// Makes a new file ours, or finds out whose it is.
-fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
-    let write = database.begin_write()?;
-    let owner = {
-        let mut meta = write.open_table(META)?;
-        let get = |meta: &Table<&str, &str>, key: &str| -> Result<Option<String>, BoxError> {
-            Ok(meta.get(key)?.map(|it| it.value().to_owned()))
-        };
-        match (get(&meta, "format")?, get(&meta, "pipeline")?) {
-            (None, _) => {
-                meta.insert("format", FORMAT)?;
-                meta.insert("pipeline", pipeline)?;
-                meta.insert("epoch", new_epoch().as_str())?;
-                Owner::Us
-            }
-            (Some(format), _) if format != FORMAT => {
-                Owner::Other(format!("has format {format}; this version reads format {FORMAT}"))
-            }
-            (_, Some(name)) if name != pipeline => {
-                Owner::Other(format!("belongs to the pipeline `{name}`, not to `{pipeline}`"))
-            }
-            _ => Owner::Us,
+impl Kept {
+    fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.snapshot.check(change)?;
+        if self.is_sound {
+            // Before anything else can fail, a panic included.
+            self.is_sound = false;
+            tables::change(&self.database, change).map_err(|error| failed(&self.path, "written", error))?;
+            self.snapshot.apply(change.clone())?;
+        } else {
+            let mut next = self.snapshot.clone();
+            next.apply(change.clone())?;
+            self.replace(&next).map_err(|error| failed(&self.path, "written anew", error))?;
+            self.snapshot = next;
         }
-    };
-    write.open_table(COMMITTED)?;
-    write.open_table(PENDING)?;
-    write.open_table(WAYS)?;
-    write.commit()?;
-    Ok(owner)
+        self.is_sound = true;
+        Ok(())
+    }
+
+    /// Puts a new file in the place of the old one, with all that is to be kept. Other processes find it locked at any time.
+    fn replace(&mut self, next: &Snapshot) -> Result<(), BoxError> {
+        let new = create_new(&self.path)?;
+        tables::claim(&new, &self.pipeline)?;
+        tables::fill(&new, next)?;
+        std::fs::rename(new_path(&self.path), &self.path)?;
+        self.database = new;
+        Ok(sync_directory(&self.path)?)
+    }
 }
 
 /// Makes the file if it is not there: under another name first, since a process may end at any point, and half a database
@@ -119,90 +138,43 @@ fn create_whole(directory: &Path, path: &Path) -> Result<(), BoxError> {
     let turn = std::fs::File::create(directory.join("creating.lock"))?;
     turn.lock()?;
     if !path.try_exists()? {
-        let new = path.with_extension("new");
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        drop(Database::create(&new)?);
-        std::fs::File::open(&new)?.sync_all()?;
-        std::fs::rename(&new, path)?;
+        drop(create_new(path)?);
+        std::fs::File::open(new_path(path))?.sync_all()?;
+        std::fs::rename(new_path(path), path)?;
     }
     // The name of a new file is durable only once its directory is.
-    Ok(std::fs::File::open(directory)?.sync_all()?)
+    Ok(sync_directory(path)?)
+}
+
+/// Where the database is made that is to be at `path`.
+fn new_path(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// An empty database, and nothing of what another one has left there.
+fn create_new(path: &Path) -> Result<Database, BoxError> {
+    let new = new_path(path);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    Ok(Database::create(&new)?)
+}
+
+/// The directory that a file is in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the name of a file durable.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(directory_of(path))?.sync_all()
 }
 
 /// A new epoch: sixteen random hexadecimal digits; the standard library seeds its hashers from the system's random source.
 pub fn new_epoch() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}", RandomState::new().hash_one(std::time::SystemTime::now()))
-}
-
-fn load(database: &Database) -> Result<Snapshot, BoxError> {
-    let read = database.begin_read()?;
-    let epoch = read.open_table(META)?.get("epoch")?.map(|it| it.value().to_owned());
-    let mut snapshot = Snapshot { epoch: epoch.ok_or("the store has no epoch")?, ..Snapshot::default() };
-    for entry in read.open_table(COMMITTED)?.iter()? {
-        let (key, position) = entry?;
-        let (sink, source, partition) = key.value();
-        let key = LogKey { sink: sink.into(), source: source.into(), partition: Partition::new(partition) };
-        snapshot.committed.insert(key, position.value().parse()?);
-    }
-    for entry in read.open_table(PENDING)?.iter()? {
-        let (key, pending) = entry?;
-        let (sink, number) = key.value();
-        snapshot.pending.insert((sink.into(), number), serde_json::from_str(pending.value())?);
-    }
-    for entry in read.open_table(WAYS)?.iter()? {
-        let (key, way) = entry?;
-        let (source, node) = key.value();
-        snapshot.ways.insert((source.into(), node.into()), serde_json::from_str(way.value())?);
-    }
-    Ok(snapshot)
-}
-
-fn apply(database: &Database, change: Change) -> Result<(), BoxError> {
-    let write = database.begin_write()?;
-    {
-        let mut committed = write.open_table(COMMITTED)?;
-        for Advance { key, from, to } in change.advance {
-            let place = (key.sink.as_str(), key.source.as_str(), key.partition.as_str());
-            let found = match committed.get(place)? {
-                Some(text) => text.value().parse()?,
-                None => Position::Start,
-            };
-            if found != from {
-                // Letting go of the transaction undoes what was done in it.
-                return Err(StoreError::Moved { key: Box::new(key), expected: from, found }.into());
-            }
-            committed.insert(place, to.to_string().as_str())?;
-        }
-        let mut pending = write.open_table(PENDING)?;
-        if let Some(intent) = change.intend {
-            pending.insert((intent.sink.as_str(), intent.number), serde_json::to_string(&intent)?.as_str())?;
-        }
-        for (sink, number) in change.settle {
-            let found = pending.get((sink.as_str(), number))?.map(|it| serde_json::from_str::<Pending>(it.value()));
-            if let Some(found) = found {
-                let settled = Pending { settled: true, ..found? };
-                pending.insert((sink.as_str(), number), serde_json::to_string(&settled)?.as_str())?;
-            }
-        }
-        for (sink, number) in change.forget {
-            pending.remove((sink.as_str(), number))?;
-        }
-        if !change.ways.is_empty() {
-            let mut ways = write.open_table(WAYS)?;
-            for ((source, node), way) in change.ways {
-                ways.insert((source.as_str(), node.as_str()), serde_json::to_string(&way)?.as_str())?;
-            }
-        }
-        if let Some(epoch) = change.epoch {
-            write.open_table(META)?.insert("epoch", epoch.as_str())?;
-        }
-    }
-    write.commit()?;
-    Ok(())
 }
 
 /// Makes a directory and what is missing above it, each of them durable in the one that it is in.
@@ -225,14 +197,14 @@ pub fn create_directory(directory: &Path) -> std::io::Result<()> {
 /// Writes a file whole and durably: nobody ever sees half of it, whenever the process ends. Its directory must be there,
 /// and only one process at a time may write a file of this name.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
     let hidden = directory.join(format!(".{}.tmp", name.to_string_lossy()));
     let mut file = std::fs::File::create(&hidden)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&hidden, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    sync_directory(path)
 }
 
 fn failed(path: &Path, doing: &'static str, source: BoxError) -> StoreError {

@@ -11,13 +11,15 @@
 //! A [`Store`] applies a [`Change`] whole or not at all, durably, and moves a committed position only from the
 //! place where the writer believes it to be: a second writer is found out, not merged.
 //!
-//! [`FileStore`] is for one process: a file of the embedded database `redb`, one fsync a change.
+//! [`FileStore`] is for one process: a file of the embedded database `redb`, one fsync a change. What cannot be written
+//! since the disk is full or fails waits until it can be.
 //! [`ClaimStore`] is for partitions that several processes share: it travels with the claim.
 //! [`MemoryStore`] keeps nothing and is for tests.
 
 mod claimed;
 mod file;
 mod memory;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -193,8 +195,8 @@ pub enum StoreError {
 }
 
 impl Snapshot {
-    /// Applies a change in memory, or says which position has moved. Every store behaves like this.
-    pub fn apply(&mut self, change: Change) -> Result<(), StoreError> {
+    /// Says which position has moved, if one has that the change builds on.
+    pub(crate) fn check(&self, change: &Change) -> Result<(), StoreError> {
         for Advance { key, from, .. } in &change.advance {
             let found = self.committed.get(key).unwrap_or(&Position::Start);
             if found != from {
@@ -202,6 +204,12 @@ impl Snapshot {
                 return Err(StoreError::Moved { key, expected, found });
             }
         }
+        Ok(())
+    }
+
+    /// Applies a change in memory, or says which position has moved. Every store behaves like this.
+    pub fn apply(&mut self, change: Change) -> Result<(), StoreError> {
+        self.check(&change)?;
         self.committed.extend(change.advance.into_iter().map(|it| (it.key, it.to)));
         if let Some(pending) = change.intend {
             self.pending.insert((pending.sink.clone(), pending.number), pending);

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -127,6 +128,45 @@ async fn a_store_that_was_half_made() {
         assert_eq!(store.load().await.unwrap().committed.len(), 0);
         assert!(!directory.path().join("state.new").try_exists().unwrap());
     }
+}
+
+/// Scenario: a change fails in the middle; from then on nothing can be written for a while. Other changes are asked for
+/// meanwhile, and the process ends when they have been made.
+/// Guarantees: who asked waits, and is told nothing else than that it was done; the file that failed is not used again;
+/// nobody else can open the store at any time; the next process finds what was kept before and since, and no more.
+#[tokio::test(start_paused = true)]
+async fn changes_wait_for_the_disk() {
+    let parent = tempfile::tempdir().unwrap();
+    let (directory, away) = (parent.path().join("state"), parent.path().join("away"));
+    let store = FileStore::open(&directory, "p").unwrap();
+    let change = |number, from, to| Change {
+        intend: Some(pending(number, from, to)),
+        advance: vec![Advance { from: Position::row(from), ..advance("a", from, to) }],
+        ..Change::default()
+    };
+    let begin = Change { advance: vec![Advance { from: Position::Start, ..advance("a", 0, 0) }], ..Change::default() };
+    store.apply(begin).await.unwrap();
+    store.apply(change(0, 0, 5)).await.unwrap();
+    let failed = std::fs::File::open(directory.join("state.redb")).unwrap();
+    store.distrust();
+    std::fs::rename(&directory, &away).unwrap();
+    let asked = tokio::time::timeout(Duration::from_secs(60), store.apply(change(1, 5, 9))).await;
+    assert!(asked.is_err(), "it was done without a disk");
+    std::fs::rename(&away, &directory).unwrap();
+    let changes = [change(1, 5, 9), Change { settle: vec![("out".to_owned(), 0)], ..Change::default() }];
+    for change in changes {
+        store.apply(change).await.unwrap();
+        let other = FileStore::open(&directory, "p").err().unwrap();
+        assert!(matches!(other, StoreError::Busy { .. }), "{other}");
+    }
+    let stale = store.apply(change(2, 5, 9)).await.unwrap_err();
+    assert!(matches!(stale, StoreError::Moved { .. }), "{stale}");
+    let kept = store.load().await.unwrap();
+    assert_eq!((kept.pending.len(), &kept.committed[&key("a")]), (2, &Position::row(9)));
+    let now = std::fs::File::open(directory.join("state.redb")).unwrap();
+    assert_ne!(now.metadata().unwrap().ino(), failed.metadata().unwrap().ino());
+    drop(store);
+    assert_eq!(FileStore::open(&directory, "p").unwrap().load().await.unwrap(), kept);
 }
 
 /// Scenario: a second process opens a store that is in use, and another pipeline opens a store that is not its own.
