@@ -23,8 +23,10 @@ const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 const PERMIT_BYTES: usize = 1 << 10;
 /// How often what was answered already is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// For so long is waited at most for as many as came together the last time.
+/// For so long is waited at most for as many as came together the last time, if those were so many: fewer are by chance, and
+/// the others do not come.
 const GATHERED_WITHIN: Duration = Duration::from_millis(1);
+const GATHERED_MIN: usize = 4;
 /// For so long a disk that failed is not asked again.
 const REST: Duration = Duration::from_millis(100);
 
@@ -312,8 +314,10 @@ impl Writer {
         }
         let mut waiting = std::mem::take(&mut queue.waiting);
         queue.writing_since = waiting.first().map(|it| it.since);
-        if !waiting.is_empty() {
-            self.together = waiting.len();
+        match waiting.len() {
+            0 => {}
+            few if few < GATHERED_MIN => self.together = 1,
+            many => self.together = many,
         }
         let now = Instant::now();
         for late in waiting.extract_if(.., |it| it.until.is_some_and(|until| until <= now)) {
