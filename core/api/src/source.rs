@@ -30,7 +30,8 @@ pub trait SourceConfig: Send + Sync {
     async fn open(&self, resume: Resume) -> Result<Box<dyn Source>, BoxError>;
 
     /// Whether others send to the source, and it keeps what they send until it is read: then it is opened before anything
-    /// else. What a crash left open may wait for long for a sink that is away, and they are not to wait with it.
+    /// else. What a crash left open may wait for long for a sink that is away, and they are not to wait with it. What was
+    /// kept before must stay until the first [`Source::next`], wherever the source was opened: it may be read again.
     fn is_sent_to(&self) -> bool {
         false
     }

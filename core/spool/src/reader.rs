@@ -1,5 +1,6 @@
 //! The reading side: frames in their order, and what cannot be read of them.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,9 @@ use crate::format::file_name;
 use crate::scan::{Scan, Step};
 use crate::segments::{Segment, Segments, found, readable, spool_number};
 use crate::{OpenError, ReadError};
+
+/// Who writes may remove a segment between two looks at it. So often is looked anew.
+const LOOKS: usize = 5;
 
 /// What a reader gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,17 @@ impl Reader {
     ///
     /// If it cannot be read, or is none.
     pub fn open(disk: Arc<dyn Disk>, after: Option<u64>) -> Result<Option<Self>, OpenError> {
+        let mut looks = 1..LOOKS;
+        loop {
+            match Self::look(disk.clone(), after) {
+                Err(OpenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && looks.next().is_some() => {
+                }
+                looked => return looked,
+            }
+        }
+    }
+
+    fn look(disk: Arc<dyn Disk>, after: Option<u64>) -> Result<Option<Self>, OpenError> {
         let found = found(&*disk).map_err(|error| OpenError::io(&*disk, "read", error))?;
         let Some(spool) = spool_number(&*disk, &found)? else { return Ok(None) };
         let segments = Segments::default();

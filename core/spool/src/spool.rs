@@ -23,9 +23,9 @@ const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 const PERMIT_BYTES: usize = 1 << 10;
 /// How often what was answered already is made durable.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// For so long is waited at most for as many as came together the last time, if those were so many: fewer are by chance, and
-/// the others do not come.
+/// For so long is waited at most for as many as came together the last time.
 const GATHERED_WITHIN: Duration = Duration::from_millis(1);
+/// If fewer came while the disk was syncing, they did so by chance, and the next ones do not wait.
 const GATHERED_MIN: usize = 4;
 /// For so long a disk that failed is not asked again.
 const REST: Duration = Duration::from_millis(100);
@@ -316,7 +316,7 @@ impl Writer {
         queue.writing_since = waiting.first().map(|it| it.since);
         match waiting.len() {
             0 => {}
-            few if few < GATHERED_MIN => self.together = 1,
+            few if few < GATHERED_MIN && self.durability == Durability::Fsync => self.together = 1,
             many => self.together = many,
         }
         let now = Instant::now();

@@ -45,11 +45,13 @@ impl FileStore {
         let path = directory.join(FILE_NAME);
         let failed = |source: BoxError| failed(&path, "opened", source);
         create_directory(directory).map_err(|error| failed(error.into()))?;
-        create_whole(directory, &path).map_err(failed)?;
+        let turn = turn(&path).map_err(failed)?;
+        create_whole(&path).map_err(failed)?;
         let database = Database::create(&path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.display().to_string() },
             error => failed(error.into()),
         })?;
+        drop(turn);
         let owner = tables::claim(&database, pipeline).map_err(failed)?;
         if let Owner::Other(what) = owner {
             return Err(StoreError::Foreign(format!("the state at `{}` {what}", path.display())));
@@ -121,22 +123,35 @@ impl Kept {
         Ok(())
     }
 
-    /// Puts a new file in the place of the old one, with all that is to be kept. Other processes find it locked at any time.
+    /// Puts a new file in the place of the old one, with all that is to be kept.
     fn replace(&mut self, next: &Snapshot) -> Result<(), BoxError> {
-        let new = create_new(&self.path)?;
-        tables::claim(&new, &self.pipeline)?;
-        tables::fill(&new, next)?;
+        let filled = create_new(&self.path).and_then(|new| {
+            tables::claim(&new, &self.pipeline)?;
+            tables::fill(&new, next)?;
+            Ok(new)
+        });
+        let new = filled.inspect_err(|_| {
+            // A half takes room on a disk that may have none. It is removed before the next try anyway.
+            let _ = std::fs::remove_file(new_path(&self.path));
+        })?;
+        let _turn = turn(&self.path)?;
         std::fs::rename(new_path(&self.path), &self.path)?;
         self.database = new;
         Ok(sync_directory(&self.path)?)
     }
 }
 
-/// Makes the file if it is not there: under another name first, since a process may end at any point, and half a database
-/// is none. Processes that begin at the same time do it one after the other.
-fn create_whole(directory: &Path, path: &Path) -> Result<(), BoxError> {
-    let turn = std::fs::File::create(directory.join("creating.lock"))?;
+/// Waits for a turn, which lasts until what comes back is let go: who opens the file and who replaces it does so one after the
+/// other. Otherwise somebody could open a file, and lock it when it is not the one any more.
+fn turn(path: &Path) -> Result<std::fs::File, BoxError> {
+    let turn = std::fs::File::create(directory_of(path).join("creating.lock"))?;
     turn.lock()?;
+    Ok(turn)
+}
+
+/// Makes the file if it is not there: under another name first, since a process may end at any point, and half a database
+/// is none.
+fn create_whole(path: &Path) -> Result<(), BoxError> {
     if !path.try_exists()? {
         drop(create_new(path)?);
         std::fs::File::open(new_path(path))?.sync_all()?;

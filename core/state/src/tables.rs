@@ -1,7 +1,7 @@
 //! What stands in the file of a [`FileStore`](crate::FileStore).
 
 use forebay_api::{BoxError, Partition};
-use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
 
 use crate::file::new_epoch;
 use crate::{Advance, Change, LogKey, Pending, Snapshot, Way, WayKey};
@@ -23,35 +23,46 @@ pub(crate) enum Owner {
     Other(String),
 }
 
-/// Makes a new file ours, or finds out whose it is.
+/// Makes a new file ours, or finds out whose it is. What is ours and whole is not written to.
 pub(crate) fn claim(database: &Database, pipeline: &str) -> Result<Owner, BoxError> {
+    if let Some(owner) = owner(database, pipeline)? {
+        return Ok(owner);
+    }
     let write = database.begin_write()?;
-    let owner = {
+    {
         let mut meta = write.open_table(META)?;
-        let get = |meta: &Table<&str, &str>, key: &str| -> Result<Option<String>, BoxError> {
-            Ok(meta.get(key)?.map(|it| it.value().to_owned()))
-        };
-        match (get(&meta, "format")?, get(&meta, "pipeline")?) {
-            (None, _) => {
-                meta.insert("format", FORMAT)?;
-                meta.insert("pipeline", pipeline)?;
-                meta.insert("epoch", new_epoch().as_str())?;
-                Owner::Us
-            }
-            (Some(format), _) if format != FORMAT => {
-                Owner::Other(format!("has format {format}; this version reads format {FORMAT}"))
-            }
-            (_, Some(name)) if name != pipeline => {
-                Owner::Other(format!("belongs to the pipeline `{name}`, not to `{pipeline}`"))
-            }
-            _ => Owner::Us,
+        if meta.get("format")?.is_none() {
+            meta.insert("format", FORMAT)?;
+            meta.insert("pipeline", pipeline)?;
+            meta.insert("epoch", new_epoch().as_str())?;
         }
-    };
+    }
     write.open_table(COMMITTED)?;
     write.open_table(PENDING)?;
     write.open_table(WAYS)?;
     write.commit()?;
-    Ok(owner)
+    Ok(Owner::Us)
+}
+
+/// Whose a file is; `None` if it is nobody's, or ours and lacks something.
+fn owner(database: &Database, pipeline: &str) -> Result<Option<Owner>, BoxError> {
+    let read = database.begin_read()?;
+    let meta = match read.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        meta => meta?,
+    };
+    let get = |key| -> Result<Option<String>, BoxError> { Ok(meta.get(key)?.map(|it| it.value().to_owned())) };
+    let Some(format) = get("format")? else { return Ok(None) };
+    if format != FORMAT {
+        return Ok(Some(Owner::Other(format!("has format {format}; this version reads format {FORMAT}"))));
+    }
+    if let Some(name) = get("pipeline")?.filter(|it| it != pipeline) {
+        return Ok(Some(Owner::Other(format!("belongs to the pipeline `{name}`, not to `{pipeline}`"))));
+    }
+    match read.open_table(WAYS) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        ways => Ok(ways.map(|_| Some(Owner::Us))?),
+    }
 }
 
 /// Everything that is in a file.

@@ -16,6 +16,8 @@ pub struct Retention {
     in_reach: VecDeque<(u64, u64)>,
     /// Every frame up to this is settled.
     settled: u64,
+    /// Whether the reading goes on: until then, somebody may read again what is settled by then.
+    is_begun: bool,
 }
 
 struct Open {
@@ -30,6 +32,11 @@ impl Retention {
     /// A reading begins in a frame: all before it is settled.
     pub fn begin(&mut self, sequence: u64) {
         self.settled = sequence.saturating_sub(1);
+    }
+
+    /// From here on nobody reads again what stands before.
+    pub fn go_on(&mut self) {
+        self.is_begun = true;
     }
 
     /// A frame is read. `tick_millis`: when it came, if later frames have it in reach.
@@ -65,6 +72,7 @@ impl Retention {
             self.in_reach.pop_front();
         }
         let next = match self.open.front() {
+            _ if !self.is_begun => 0,
             Some(open) => open.reaches_to.min(open.sequence),
             None => self.in_reach.front().map_or(u64::MAX, |it| it.0).min(self.settled + 1),
         };

@@ -43,6 +43,7 @@ pub struct Everything {
 #[async_trait]
 impl Source for Everything {
     async fn next(&mut self) -> Result<Option<Read>, BoxError> {
+        lock(&self.keeper.retention).go_on();
         loop {
             if let Some(until) = self.rests_until.take() {
                 sleep_until(until).await;
@@ -90,12 +91,17 @@ impl Keeper {
         lock(&self.retention).done(now().saturating_sub(self.reach).as_millis() as u64)
     }
 
-    /// Lets go for ever of what has grown old, also of what stands in the segment that is written to: no request stays
-    /// longer than it must, however few come after it. So does the secret of the day, by which addresses are hashed.
+    /// Lets go for ever of what nobody needs, also of what stands in the segment that is written to.
+    pub fn let_go(&self) {
+        self.spool.release_all(self.done());
+    }
+
+    /// Does so again and again with what has grown old: no request stays longer than it must, however few come after it. So
+    /// does the secret of the day, by which addresses are hashed.
     pub async fn run(self, addresses: Addresses, every: Duration) {
         loop {
             sleep(every).await;
-            self.spool.release_all(self.done());
+            self.let_go();
             if let Err(error) = addresses.forget(now().as_millis() as u64).await {
                 tracing::warn!("the salt of yesterday's addresses could not be removed: {error}");
             }

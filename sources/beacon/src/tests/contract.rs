@@ -1,5 +1,7 @@
 //! What the engine relies on.
 
+use std::collections::BTreeMap;
+
 use forebay_api::{Partition, Span};
 
 use super::*;
@@ -74,6 +76,39 @@ async fn lets_go() {
             assert!(first() + needed <= settled + 1, "{window}: {} is the first that is left", first());
         }
     }
+}
+
+/// Scenario: the source is opened behind frames that are settled by then and out of reach, and is not read yet, while the
+/// engine makes deliveries again that a crash has left open; what has grown old is let go of.
+/// Guarantees: those frames stay, and can be read again, until the source itself is read.
+#[tokio::test]
+async fn keeps_until_it_is_read() {
+    let mut beacon = beacon(json!({ "dedupe": { "window": "0s" } }));
+    beacon.tuning.segment_bytes = Some(100);
+    put(&beacon, (0..10).map(|nth| frame(nth, r#"{"message": "one"}"#))).await;
+    let disk = beacon.tuning.disk.clone().unwrap();
+    let first = || forebay_spool::Reader::open(Arc::new(disk.clone()), None).unwrap().unwrap().due();
+    let partition = read(&beacon).await.first().unwrap().span.partition.clone();
+    let after = BTreeMap::from([(partition.clone(), Position::sequence("10", 1).unwrap())]);
+    let mut source = beacon.everything(&after).await.unwrap();
+    // The thread of the spool has let go when it has come round to the second of two others.
+    let spool = source.keeper.spool.clone();
+    let others = async || {
+        for _ in 0..2 {
+            spool.append("later".into()).await.unwrap();
+        }
+    };
+    source.keeper.let_go();
+    others().await;
+    assert_eq!(first(), 1);
+    let span = Span::new(partition, Position::Start, Position::sequence("1", 1).unwrap());
+    let mut again = beacon.open(Resume::Exactly(vec![span])).await.unwrap();
+    assert_eq!(again.next().await.unwrap().unwrap().rows.num_rows(), 1);
+    // A frame that is none.
+    assert!(source.next().await.is_err());
+    source.keeper.let_go();
+    others().await;
+    assert!(first() > 10, "{}", first());
 }
 
 /// Scenario: a source takes requests, its process ends, and the next one goes on from what the state says; then the spool
