@@ -13,7 +13,7 @@ const COMMITTED: TableDefinition<(&str, &str, &str), &str> = TableDefinition::ne
 /// (sink, number) -> [`Pending`], as JSON.
 const PENDING: TableDefinition<(&str, u64), &str> = TableDefinition::new("pending");
 
-/// (source, node) -> [`Way`](crate::Way), as JSON. Made when it is missing: older versions knew no ways.
+/// (source, node) -> [`Way`], as JSON. Made when it is missing: older versions knew no ways.
 const WAYS: TableDefinition<(&str, &str), &str> = TableDefinition::new("ways");
 
 const FORMAT: &str = "1";
