@@ -139,11 +139,16 @@ impl Place {
     pub(crate) async fn write_new(&self, file: &str, text: &str) -> Result<bool, BoxError> {
         match self {
             Self::Directory(path) => {
+                // Whole from the first moment on: half of it, left by a process that has ended, would be nobody's for ever.
+                let hidden = path.join(format!(".{file}.{}.tmp", std::process::id()));
                 let made = || {
                     create_directory(path)?;
-                    let mut made = std::fs::File::create_new(path.join(file))?;
+                    let mut made = std::fs::File::create(&hidden)?;
                     made.write_all(text.as_bytes())?;
                     made.sync_all()?;
+                    let linked = std::fs::hard_link(&hidden, path.join(file));
+                    std::fs::remove_file(&hidden)?;
+                    linked?;
                     std::fs::File::open(path)?.sync_all()
                 };
                 match made() {

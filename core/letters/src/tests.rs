@@ -209,6 +209,36 @@ async fn one_replay_at_a_time() {
     }
 }
 
+/// Scenario: a directory is locked and unlocked again and again, and somebody looks at the lock meanwhile, as does whoever
+/// comes after a process that ended at any of these moments.
+/// Guarantees: the lock says at every moment whose it is: otherwise it would be nobody's, and stay for ever.
+#[tokio::test]
+async fn a_lock_is_whole() {
+    let places = Places::new().await;
+    let place = places.each()[0].place().await.unwrap();
+    let lock = std::path::PathBuf::from(place.lock_at());
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looker = std::thread::spawn({
+        let is_over = is_over.clone();
+        move || {
+            let mut seen = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                if let Ok(owner) = std::fs::read_to_string(&lock) {
+                    assert_eq!(owner, "one");
+                    seen += 1;
+                }
+            }
+            seen
+        }
+    });
+    for _ in 0..300 {
+        assert_eq!(place.lock("one").await.unwrap(), None);
+        place.unlock().await.unwrap();
+    }
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(looker.join().unwrap() > 0);
+}
+
 /// Copies in a directory of their own.
 fn copies(directory: &Path, letters: impl IntoIterator<Item = Letter>) -> Copies {
     let mut writer = CopyWriter::new(directory).unwrap();
