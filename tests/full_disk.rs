@@ -23,6 +23,28 @@ const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 /// So soon after there is room again is an event taken.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
+/// Events to Parquet, with the spool in a directory of its own.
+fn pipeline(port: u16, spool: &str) -> String {
+    format!(
+        r#"
+dead_letters.path = "./refused"
+
+[sources.pages]
+type = "beacon"
+listen = "127.0.0.1:{port}"
+spool = {{ directory = "{spool}", bytes_max = "16MiB" }}
+limits = {{ requests_per_address = 100000, decoded_bytes_max = "1MiB", bodies_bytes_max = "32MiB" }}
+dedupe = {{ window = "0s" }}
+
+[sinks.lake]
+type = "parquet"
+inputs = ["pages"]
+path = "./lake"
+batch = {{ age_max = "100ms" }}
+"#
+    )
+}
+
 /// Posts events one by one, each again under its id until it is answered with 204.
 struct Page {
     client: Client,
@@ -96,25 +118,7 @@ fn a_full_disk_loses_nothing() {
     let seconds = asked("FOREBAY_FULL_SECONDS", SECONDS);
     let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
     let dir = dir.path();
-    let text = format!(
-        r#"
-dead_letters.path = "./refused"
-
-[sources.pages]
-type = "beacon"
-listen = "127.0.0.1:{port}"
-spool = {{ directory = "./disk/spool", bytes_max = "16MiB" }}
-limits = {{ requests_per_address = 100000, decoded_bytes_max = "1MiB", bodies_bytes_max = "32MiB" }}
-dedupe = {{ window = "0s" }}
-
-[sinks.lake]
-type = "parquet"
-inputs = ["pages"]
-path = "./lake"
-batch = {{ age_max = "100ms" }}
-"#
-    );
-    fs::write(dir.join("pipeline.toml"), text).unwrap();
+    fs::write(dir.join("pipeline.toml"), pipeline(port, "./disk/spool")).unwrap();
     let disk = SmallDisk::mount(&dir.join("disk"), 24);
     let start = || {
         let mut command = forebay(dir);
@@ -189,24 +193,7 @@ fn a_disk_that_is_full_of_everything() {
     let dir = dir.path();
     let place = dir.join("disk");
     let disk = SmallDisk::mount(&place, 32);
-    let text = format!(
-        r#"
-dead_letters.path = "./refused"
-
-[sources.pages]
-type = "beacon"
-listen = "127.0.0.1:{port}"
-spool = {{ directory = "./spool", bytes_max = "16MiB" }}
-limits = {{ requests_per_address = 100000, decoded_bytes_max = "1MiB", bodies_bytes_max = "32MiB" }}
-
-[sinks.lake]
-type = "parquet"
-inputs = ["pages"]
-path = "./lake"
-batch = {{ age_max = "100ms" }}
-"#
-    );
-    fs::write(disk.seen_from_here().join("pipeline.toml"), text).unwrap();
+    fs::write(disk.seen_from_here().join("pipeline.toml"), pipeline(port, "./spool")).unwrap();
     let start = || {
         let mut command = forebay(&place);
         command.args(["run", "--quiet"]);
