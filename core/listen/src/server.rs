@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,6 +34,9 @@ use crate::{Answer, Reply, Request};
 const FAREWELL: Duration = Duration::from_secs(5);
 /// The rest of a body that nobody wants may take so long.
 const LINGER: Duration = Duration::from_secs(10);
+/// So many connections may wait to be accepted, where the system lets them (`net.core.somaxconn`). The first packet of
+/// one more is dropped, and comes again after a second.
+const BACKLOG: u32 = 4096;
 /// How long to wait when the system has no more sockets.
 const BREATH: Duration = Duration::from_millis(100);
 /// What a client may send on an HTTP/2 stream before anybody reads it: a whole beacon of a browser.
@@ -96,8 +99,7 @@ impl Server {
         let certificate = tls.map(Certificate::open).transpose()?;
         let protocols: &[&str] = if bounds.http_2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let acceptor = certificate.as_ref().map(|it| it.acceptor(protocols)).transpose()?;
-        let listener = TcpListener::bind(listen).await;
-        let listener = listener.map_err(|error| cannot(listen, &error))?;
+        let listener = listener(listen).map_err(|error| cannot(listen, &error))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, tls = certificate.is_some(), "listening");
         let connections_max = descriptors.connections_max();
@@ -126,6 +128,15 @@ impl Server {
     pub fn stats(&self) -> Arc<dyn Stats> {
         Arc::new(self.counters.clone())
     }
+}
+
+/// Listens, with room for many that come at once.
+pub(crate) fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A start does not have to wait until the connections of the process before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Why an address cannot be listened on, and what to do about it.

@@ -1,5 +1,7 @@
 //! Connections: how long they may take, and how they end.
 
+use std::net::Ipv4Addr;
+
 use expect_test::expect;
 
 use super::*;
@@ -18,6 +20,19 @@ async fn idle_is_no_slow_head() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(ask(&mut stream, POST).await, "200 2");
     served.counted("accepted=2").await;
+}
+
+/// Scenario: five hundred browsers come at once, before any of them is accepted.
+/// Guarantees: all are connected: none has to send its first packet again a second later.
+#[tokio::test]
+async fn many_at_once() {
+    let listener = crate::server::listener((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts, so whoever does not find room in the queue never gets any.
+    let streams: Vec<_> = (0..500)
+        .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).expect("there is room"))
+        .collect();
+    assert_eq!(streams.len(), 500);
 }
 
 /// Scenario: connections on which nothing comes, or half a head, first or after a request; or nothing after one.
