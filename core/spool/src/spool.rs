@@ -119,7 +119,8 @@ impl Spool {
             bytes: AtomicU64::new(log.bytes()),
         });
         let durability = options.durability;
-        let writer = Writer { log, shared: shared.clone(), publish, durability, together: 1, rests_until: None };
+        let woken = log.durable;
+        let writer = Writer { log, shared: shared.clone(), publish, durability, woken, together: 1, rests_until: None };
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| OpenError::io(&*disk, "opened", error))?;
         Ok(Self { disk, number, segments, shared, durable, thread: Some(thread) })
@@ -249,6 +250,8 @@ struct Writer {
     shared: Arc<Shared>,
     publish: watch::Sender<u64>,
     durability: Durability,
+    /// So far those who read were woken.
+    woken: u64,
     /// So many came together the last time.
     together: usize,
     /// The disk has failed, and is left alone for a moment.
@@ -273,12 +276,13 @@ impl Writer {
                 let _ = self.log.sync();
                 synced = Instant::now();
             }
+            self.wake();
             if let Some(Release { up_to, may_close }) = release
                 && let Err(error) = self.log.release(up_to, may_close)
             {
                 tracing::warn!("segments of the spool could not be let go: {error}");
             }
-            self.announce();
+            self.wake();
             if is_closed {
                 break;
             }
@@ -374,10 +378,21 @@ impl Writer {
         refuse(others, &refused.unwrap_or(AppendError::Full));
     }
 
-    /// Tells readers and onlookers how far it is, before those who wait are told.
+    /// Tells those who look how far it is, before those who wait are told.
     fn announce(&self) {
         self.shared.bytes.store(self.log.bytes(), Ordering::Relaxed);
-        self.publish.send_if_modified(|it| std::mem::replace(it, self.log.durable) != self.log.durable);
+        self.publish.send_if_modified(|it| {
+            *it = self.log.durable;
+            false
+        });
+    }
+
+    /// Wakes those who read: behind those who wait, whose clients wait too.
+    fn wake(&mut self) {
+        self.announce();
+        if std::mem::replace(&mut self.woken, self.log.durable) != self.log.durable {
+            self.publish.send_modify(|_| {});
+        }
     }
 }
 
