@@ -37,6 +37,8 @@ const SYNCS: usize = 200;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Load {
     pub server: Vec<String>,
+    /// Those on which the server runs, as `taskset` wants them.
+    pub processors: String,
     pub port: u16,
     /// On the disk that is asked for its own time.
     pub directory: PathBuf,
@@ -95,10 +97,10 @@ pub fn loaded(load: &Load) -> Result<Loaded, Box<dyn Error>> {
 #[allow(clippy::print_stdout, reason = "its only answer")]
 pub fn loaded_here(file: &Path) -> Outcome {
     let load: Load = serde_json::from_slice(&fs::read(file)?)?;
-    let [program, arguments @ ..] = &load.server[..] else { return Err("no server".into()) };
     let said = load.directory.join("said");
-    let mut server = Command::new(program)
-        .args(arguments)
+    let mut server = Command::new("taskset")
+        .args(["--cpu-list", &load.processors])
+        .args(&load.server)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(&said)?)

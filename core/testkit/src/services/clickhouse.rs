@@ -276,6 +276,16 @@ impl ClickHouse {
         self.process.iter().for_each(|it| signal(it, "CONT"));
     }
 
+    /// From now on it has the processor only where nobody else wants it, as if it were on another machine.
+    pub fn give_way(&self) {
+        if let Some(process) = &self.process {
+            let mut chrt = Command::new("chrt");
+            chrt.args(["--all-tasks", "--idle", "--pid", "0", &process.id().to_string()]);
+            let status = chrt.status().unwrap_or_else(|error| panic!("{chrt:?} cannot be run: {error}"));
+            assert!(status.success(), "{chrt:?} ended with {status}");
+        }
+    }
+
     /// What it has written so far, for the message of a test that fails.
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read(self.home.path().join(name)).unwrap_or_default();
