@@ -124,11 +124,11 @@ pub(crate) fn stop(error: impl Into<BoxError>) -> SinkError {
     SinkError::Stop(error.into())
 }
 
-/// `Code: 60. DB::Exception: …`
+/// `Code: 60. DB::Exception: …`. A number with nothing behind it is from the head of an answer whose body did not arrive.
+/// It is not acted upon: asked once more, the server says the reason too, which the letter of a refused row has to tell.
 fn code(text: &str) -> Option<u32> {
-    let digits = text.trim_start().strip_prefix("Code: ")?;
-    let end = digits.find(|it: char| !it.is_ascii_digit()).unwrap_or(digits.len());
-    digits[..end].parse().ok()
+    let (number, _) = text.trim_start().strip_prefix("Code: ")?.split_once('.')?;
+    number.parse().ok()
 }
 
 /// What is done about a number. What is not listed passes by itself or by somebody's work: it is waited for, and never

@@ -317,9 +317,9 @@ async fn a_column_that_takes_more() {
     assert_eq!(place.count(), "16\t16");
 }
 
-/// Scenario: numbers of errors, in the words of a server, of one before it, and of none.
+/// Scenario: numbers of errors, in the words of a server, of one before it, and of none; and of one whose words were cut off.
 /// Guarantees: each is waited for unless waiting cannot help; a number is found where the server puts it, and nowhere
-/// else.
+/// else; no row is refused before the reason is known.
 #[test]
 fn numbers_of_errors() {
     let mut kinds: BTreeMap<String, Vec<u32>> = BTreeMap::new();
@@ -337,7 +337,8 @@ fn numbers_of_errors() {
     for (text, expected) in [
         ("Code: 60. DB::Exception: Table does not exist", Kind::Wait),
         ("Code: 241. DB::Exception: Memory limit", Kind::Wait),
-        ("Code: 469", Kind::Rows),
+        ("Code: 469. DB::Exception: Constraint `a` is violated", Kind::Rows),
+        ("Code: 469", Kind::Elsewhere),
         ("502 Bad Gateway", Kind::Elsewhere),
         ("the row said Code: 469. DB::Exception", Kind::Elsewhere),
         ("Code: many", Kind::Elsewhere),
