@@ -34,8 +34,8 @@ use crate::{Answer, Reply, Request};
 const FAREWELL: Duration = Duration::from_secs(5);
 /// The rest of a body that nobody wants may take so long.
 const LINGER: Duration = Duration::from_secs(10);
-/// So many connections may wait to be accepted, where the system lets them (`net.core.somaxconn`). The first packet of
-/// one more is dropped, and comes again after a second.
+/// So many connections may wait to be accepted, where the system lets them (`net.core.somaxconn`). Who finds no room
+/// there tries again a second later.
 const BACKLOG: u32 = 4096;
 /// How long to wait when the system has no more sockets.
 const BREATH: Duration = Duration::from_millis(100);
