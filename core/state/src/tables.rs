@@ -17,6 +17,7 @@ const PENDING: TableDefinition<(&str, u64), &str> = TableDefinition::new("pendin
 const WAYS: TableDefinition<(&str, &str), &str> = TableDefinition::new("ways");
 
 const FORMAT: &str = "1";
+
 /// Whose a file is.
 pub(crate) enum Owner {
     Us,
