@@ -311,7 +311,11 @@ impl Log {
     fn delete(&mut self, up_to: u64) -> io::Result<()> {
         let is_done = |it: &Segment| it.is_sealed && it.last.is_some_and(|last| last <= up_to);
         while let Some(oldest) = self.segments.oldest().filter(is_done) {
-            self.disk.remove(&file_name(oldest.number))?;
+            match self.disk.remove(&file_name(oldest.number)) {
+                // It was removed before, when its directory could not be synced, or by somebody else.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             // One by one, so that what is left after a power cut has no hole.
             self.disk.sync_directory()?;
             self.segments.with(|it| it.remove(0));
@@ -430,7 +434,7 @@ impl Log {
 }
 
 /// Whether frames in it count.
-fn has_frames(segment: &Segment) -> bool {
+pub(crate) fn has_frames(segment: &Segment) -> bool {
     segment.last.is_some_and(|last| last >= segment.first)
 }
 

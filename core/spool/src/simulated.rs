@@ -30,6 +30,7 @@ struct State {
     steps: u64,
     power_until: Option<u64>,
     syncs_failing: u32,
+    directory_syncs_failing: u32,
     opens_until_failure: Option<u32>,
     bytes_max: Option<u64>,
     lies: bool,
@@ -73,6 +74,7 @@ impl SimulatedDisk {
             steps: 0,
             power_until: None,
             syncs_failing: 0,
+            directory_syncs_failing: 0,
             opens_until_failure: None,
             bytes_max: None,
             lies: false,
@@ -104,6 +106,11 @@ impl SimulatedDisk {
     /// So many of the next syncs of files fail.
     pub fn fail_syncs(&self, count: u32) {
         self.state().syncs_failing = count;
+    }
+
+    /// So many of the next syncs of the directory fail.
+    pub fn fail_directory_syncs(&self, count: u32) {
+        self.state().directory_syncs_failing = count;
     }
 
     /// After so many more files that are opened, one cannot be.
@@ -279,6 +286,10 @@ impl Disk for SimulatedDisk {
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
+        if state.directory_syncs_failing > 0 {
+            state.directory_syncs_failing -= 1;
+            return Err(io::Error::other("input/output error"));
+        }
         if !state.lies {
             state.name_changes.clear();
             state.durable_names = state.names.clone();

@@ -88,8 +88,9 @@ fn live(disk: &SimulatedDisk, model: &mut Model, random: &mut Random, seed: u64)
         model.check(&mut reader(), seed);
     }
     for _ in 0..random.below(30) {
-        match random.below(12) {
+        match random.below(13) {
             0 => disk.fail_syncs(1 + random.below(3) as u32),
+            12 => disk.fail_directory_syncs(1 + random.below(2) as u32),
             1 => disk.set_bytes_max(Some(random.below(12_000))),
             2 => disk.set_bytes_max(None),
             3 => {
@@ -126,7 +127,7 @@ fn power_fails(disk: &SimulatedDisk) -> bool {
     disk.names().is_err()
 }
 
-/// Scenario: thousands of spools live several lives each: groups are appended, segments let go, syncs fail, the disk
+/// Scenario: thousands of spools live several lives each: groups are appended, segments let go, syncs of files and of the directory fail, the disk
 /// is full, the process is killed, and the power is cut at any step, which leaves any part of what was not synced.
 /// Guarantees: what was answered is read exactly once, in its order and under its number, after every crash; and what
 /// was not appended never is.
@@ -144,6 +145,7 @@ fn nothing_that_was_answered_is_lost() {
             }
             live(&disk, &mut model, &mut random, seed);
             disk.fail_syncs(0);
+            disk.fail_directory_syncs(0);
             disk.set_bytes_max(None);
             // Otherwise it was a kill: what was not synced is still there, for now.
             if power_fails(&disk) || random.one_in(2) {
@@ -176,6 +178,7 @@ fn a_disk_that_lies_makes_nothing_up() {
             disk.set_lies(false);
             disk.set_bytes_max(None);
             disk.fail_syncs(0);
+            disk.fail_directory_syncs(0);
             model.kept.clear();
             model.gone.clear();
         }
@@ -210,6 +213,27 @@ fn a_new_spool_on_a_full_disk() {
     simulated.restart();
     let mut reader = Reader::open(disk, None).unwrap().unwrap();
     assert_eq!((shown(&rest(&mut reader)).as_str(), read.as_str()), ("1 one\n2 two\n", "1 one\n2 two\n"));
+}
+
+/// Scenario: segments are let go while the directory cannot be synced, and one was removed by somebody.
+/// Guarantees: the next time they are let go all the same, and there is room again.
+#[test]
+fn what_could_not_be_let_go_is_let_go_later() {
+    let (simulated, disk) = disk(1);
+    let mut log = Log::open(disk.clone(), options(20_000, 100)).unwrap();
+    let payload = Bytes::from("x".repeat(100));
+    for _ in 0..5 {
+        append(&mut log, std::slice::from_ref(&payload));
+    }
+    let before = log.bytes();
+    simulated.fail_directory_syncs(1);
+    log.release(3, false).unwrap_err();
+    disk.remove("0000000000000002.spool").unwrap();
+    log.release(3, false).unwrap();
+    let segment = before / 5;
+    assert_eq!((log.bytes(), log.segments.oldest().unwrap().first), (before - 3 * segment, 4));
+    let mut reader = Reader::new(disk.clone(), log.spool(), log.segments.clone(), None);
+    assert_eq!(rest(&mut reader).len(), 2);
 }
 
 /// Scenario: what was accepted in memory could not be synced for a while, and then could.
