@@ -10,6 +10,7 @@ const id = () =>
 crypto.randomUUID?.() ??
 [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const bytes = (text) => new Blob([text]).size;
+const isLarge = (line) => bytes(line) > BATCH_BYTES;
 const text = (value) => (value == null ? undefined : String(value).slice(0, TEXT_MAX));
 const isHidden = () => document.visibilityState == "hidden";
 const page = () => location.href.split("#")[0];
@@ -25,9 +26,8 @@ if (isOff) return;
 const usual = { "@timestamp": new Date(), "event.id": id(), "event.action": action, "url.full": page() };
 const line = JSON.stringify({ ...usual, ...fields, ...more }, (_, value) => value?.toWellFormed?.() ?? value);
 waiting = [...waiting, line].slice(-WAITING_MAX);
-if (failures) later();
-else if (isHidden()) queueMicrotask(leave);
-else if (waiting.length < SOON) later();
+if (isHidden()) queueMicrotask(leave);
+else if (failures || waiting.length < SOON) later();
 else send();
 };
 const later = () => {
@@ -63,13 +63,13 @@ return later();
 send();
 };
 const leave = () => {
-let left = waiting;
+let left = waiting.filter((line) => !isLarge(line));
 for (let count = left.length; count; ) {
 if (navigator.sendBeacon?.(url, left.slice(0, count).join("\n"))) count = (left = left.slice(count)).length;
 else count >>= 1;
 }
 if (failures) return later();
-waiting = left;
+waiting = [...left, ...waiting.filter(isLarge)];
 send(true);
 };
 let view;

@@ -14,6 +14,7 @@ const id = () =>
   crypto.randomUUID?.() ??
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const bytes = (text) => new Blob([text]).size;
+const isLarge = (line) => bytes(line) > BATCH_BYTES;
 const text = (value) => (value == null ? undefined : String(value).slice(0, TEXT_MAX));
 const isHidden = () => document.visibilityState == "hidden";
 // Servers never see what is behind `#`; sites put tokens there that nobody else is to see either.
@@ -36,10 +37,9 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
     // Half a surrogate pair, as when a text was cut, is not JSON.
     const line = JSON.stringify({ ...usual, ...fields, ...more }, (_, value) => value?.toWellFormed?.() ?? value);
     waiting = [...waiting, line].slice(-WAITING_MAX);
-    if (failures) later();
     // A hidden page may never run again.
-    else if (isHidden()) queueMicrotask(leave);
-    else if (waiting.length < SOON) later();
+    if (isHidden()) queueMicrotask(leave);
+    else if (failures || waiting.length < SOON) later();
     else send();
   };
 
@@ -82,7 +82,8 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
   };
 
   const leave = () => {
-    let left = waiting;
+    // What no beacon can hold is not to keep back what is behind it.
+    let left = waiting.filter((line) => !isLarge(line));
     for (let count = left.length; count; ) {
       // The browser may have no room for so many.
       if (navigator.sendBeacon?.(url, left.slice(0, count).join("\n"))) count = (left = left.slice(count)).length;
@@ -90,7 +91,7 @@ export function start(url, { fields, interval = INTERVAL, views = true, errors =
     }
     // Nobody tells what becomes of a beacon: a server that did not answer before is asked again, if the page lives on.
     if (failures) return later();
-    waiting = left;
+    waiting = [...left, ...waiting.filter(isLarge)];
     send(true);
   };
 

@@ -91,10 +91,43 @@ fn with_a_request_under_way() {
     expected.assert_eq(&site.settled(program, &expected, |it| some(&it, "closed")));
 }
 
+/// Scenario: pages whose first event is larger than any beacon are closed, and hidden.
+/// Guarantees: what is behind it goes by beacon; the large one is lost with a page that is closed, and with no other.
+#[test]
+fn with_an_event_too_large_for_a_beacon() {
+    let site = Site::start();
+    let program = Program::start(&site);
+    let events = "telemetry.event('state', { message: 'x'.repeat(70_000) }); telemetry.log('info', 'small')";
+
+    let page = site.open("closed");
+    page.evaluate("window.stalls = true");
+    page.evaluate(events);
+    page.close();
+
+    let page = site.open("hidden");
+    page.evaluate(events);
+    page.hide();
+    page.until("seen.taken > 0");
+    page.close();
+
+    let expected = expect![[r#"
+        case action rows ids different
+        closed log 1 1 1
+        closed pageview 1 1 1
+        hidden log 1 1 1
+        hidden pageview 1 1 1
+        hidden state 1 1 1
+        ('HeadlessChrome', 'Linux', '127.0.0.1', True)
+        (True,)
+        0 secrets
+    "#]];
+    expected.assert_eq(&site.settled(program, &expected, |it| it));
+}
+
 /// Scenario: the server is down while pages are hidden, left or closed, of which all but one have noticed it; then it is there
 /// again.
 /// Guarantees: a page that has noticed and lives on sends everything, once; if it is hidden it does not wait for its turn, but
-/// sends a beacon beside. What a beacon took while the server was down is lost, and what a page had when it was closed then.
+/// sends a beacon beside, also of what happens while it is hidden. What a beacon took while the server was down is lost, and what a page had when it was closed then.
 #[test]
 fn without_a_server() {
     // What is waited for after a failure does not come while time stands still.
@@ -140,11 +173,13 @@ fn without_a_server() {
     let program = Program::start(&site);
     page.hide();
     assert_ne!(page.evaluate("seen.beacons"), 0, "it only waits");
+    page.evaluate("seen.beacons = 0; telemetry.log('info', 'late')");
+    assert_ne!(page.evaluate("seen.beacons"), 0, "it waits, and may never run again");
     page.close();
 
     let expected = expect![[r#"
         case action rows ids different
-        hidden log 2 2 2
+        hidden log 3 3 3
         hidden pageview 1 1 1
         noticed log 1 1 1
         returned log 2 2 2
