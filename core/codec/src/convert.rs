@@ -341,7 +341,7 @@ fn epoch_seconds(text: &[u8]) -> Option<i64> {
 }
 
 /// Milliseconds since 1970, if that is a time of the years -9999 to 9999. Finds seconds and milliseconds mixed up.
-fn in_range(millis: i64) -> Option<i64> {
+pub(crate) fn in_range(millis: i64) -> Option<i64> {
     Timestamp::from_millisecond(millis).ok().map(|_| millis)
 }
 

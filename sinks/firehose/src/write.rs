@@ -122,6 +122,24 @@ struct Delivery {
     seed: u64,
 }
 
+/// How a request has fared since all of one was taken.
+#[derive(Default)]
+pub(crate) struct Tries {
+    /// So often in a row nothing was taken.
+    in_vain: u32,
+    /// So often not everything was: it is by taking some that a stream throttles.
+    incomplete: u32,
+}
+
+impl Tries {
+    /// What is left is to be sent again: after a wait of this attempt, or `None` if that is for the engine to decide.
+    pub(crate) fn again(&mut self, some_were_taken: bool) -> Option<u32> {
+        self.in_vain = if some_were_taken { 1 } else { self.in_vain + 1 };
+        self.incomplete += 1;
+        (self.in_vain < TRIES).then_some(self.incomplete - 1)
+    }
+}
+
 /// A row among those staged.
 #[derive(Clone, Copy, Default)]
 struct Place {
@@ -140,34 +158,29 @@ impl Draft for Delivery {
     }
 
     async fn commit(&mut self) -> Result<Refused, SinkError> {
-        let mut tries = 0;
+        let mut tries = Tries::default();
         loop {
             if self.request.is_empty() {
                 self.fill()?;
                 if self.request.is_empty() {
                     break;
                 }
-                tries = 0;
             }
             let sent = self.request.len();
             let error = match self.send().await {
-                Ok(None) => continue,
-                Ok(Some(error)) => {
-                    if self.request.len() < sent {
-                        tries = 0;
-                    }
-                    error
+                Ok(None) => {
+                    tries = Tries::default();
+                    continue;
                 }
-                Err(Trouble::Retry(error)) => error,
+                Ok(Some(error)) | Err(Trouble::Retry(error)) => error,
                 Err(Trouble::Wrong(error)) => return Err(SinkError::Stop(error)),
                 Err(trouble) => return Err(SinkError::Retry(trouble.into_error())),
             };
-            tries += 1;
-            if tries == TRIES {
+            let Some(attempt) = tries.again(self.request.len() < sent) else {
                 return Err(SinkError::Retry(error));
-            }
+            };
             tracing::debug!("{error}");
-            tokio::time::sleep(backoff(tries - 1, self.seed)).await;
+            tokio::time::sleep(backoff(attempt, self.seed)).await;
         }
         let refused = std::mem::take(&mut self.refused);
         Ok(refused

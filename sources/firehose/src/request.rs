@@ -156,6 +156,9 @@ impl<'a> Body<'a> {
         if head.id.as_ref().is_some_and(|it| *it != body.id) {
             return Err(Problem::new(Reason::Body, "`requestId` is not that of the header"));
         }
+        if jiff::Timestamp::from_millisecond(body.timestamp).is_err() {
+            return Err(Problem::new(Reason::Body, "`timestamp` is no time in milliseconds since 1970"));
+        }
         let records = body.records.count;
         if records > RECORDS_MAX {
             return Err(Problem::new(Reason::TooLarge, format!("{records} records are more than {RECORDS_MAX}")));

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, StringArray};
-use arrow_cast::display::{FormatOptions, array_value_to_string};
-use arrow_cast::{CastOptions, can_cast_types, cast_with_options};
+use arrow_array::types::TimestampMillisecondType;
+use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_cast::{CastOptions, can_cast_types, cast, cast_with_options};
 use arrow_schema::DataType;
 use forebay_api::shown;
 
-use crate::convert;
+use crate::convert::{self, in_range};
 use crate::json::plain;
 use crate::types::Type;
 
@@ -92,12 +93,40 @@ fn direct(
 ) -> Result<ArrayRef, String> {
     let made = cast_with_options(found, &kind.data_type(), &NULL_IF_BAD)
         .map_err(|error| format!("column `{name}` is not {}: {error}", kind.noun()))?;
+    // Of a time beyond the years -9999 to 9999 no sink could write what another program reads.
+    let made = match made.as_primitive_opt::<TimestampMillisecondType>() {
+        Some(times) if !times.iter().flatten().all(|it| in_range(it).is_some()) => {
+            let times: PrimitiveArray<TimestampMillisecondType> = times.unary_opt(in_range);
+            Arc::new(times.with_data_type(made.data_type().clone()))
+        }
+        _ => made,
+    };
     if made.null_count() != found.null_count() {
         let lost = (0..found.len()).filter(|row| made.is_null(*row) && found.is_valid(*row));
         for row in lost {
-            let text = array_value_to_string(found, row).unwrap_or_default();
+            let text = shown_value(found, row);
             refuse(row, format!("`{name}`: `{}` is not {}", shown(&text), kind.noun()));
         }
     }
     Ok(made)
+}
+
+/// A value as text; of a time that is too far away for one its number.
+fn shown_value(found: &ArrayRef, row: usize) -> String {
+    let text = |found: &ArrayRef| {
+        let formatter = ArrayFormatter::try_new(found, &NULL_IF_BAD.format_options)?;
+        formatter.value(row).try_to_string()
+    };
+    text(found).or_else(|_| text(&cast(found, &DataType::Int64)?)).unwrap_or_default()
+}
+
+/// The column of a row as JSON can hold it: a time that is too far away for a text is its number.
+pub fn writable(column: &ArrayRef) -> ArrayRef {
+    let is_far = column.data_type().is_temporal()
+        && ArrayFormatter::try_new(column, &NULL_IF_BAD.format_options)
+            .is_ok_and(|it| it.value(0).try_to_string().is_err());
+    match is_far {
+        true => cast(column, &DataType::Int64).unwrap_or_else(|_| column.clone()),
+        false => column.clone(),
+    }
 }

@@ -281,8 +281,12 @@ impl<T: ReadAt + 'static> ParquetReader<T> {
 fn as_json(row: &RecordBatch) -> Vec<u8> {
     let mut json = Vec::new();
     let mut writer = LineDelimitedWriter::new(&mut json);
+    let fields = row.schema_ref().fields().iter().zip(row.columns());
+    let columns = fields.map(|(field, column)| (field.name(), cast::writable(column), true));
     // What cannot be written is left away: the position says where it stands.
-    let written = writer.write(row).and_then(|()| writer.finish());
+    let written = RecordBatch::try_from_iter_with_nullable(columns)
+        .and_then(|row| writer.write(&row))
+        .and_then(|()| writer.finish());
     drop(writer);
     match written {
         Ok(()) => json.trim_ascii_end().to_vec(),

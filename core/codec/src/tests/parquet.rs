@@ -6,7 +6,7 @@ use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::file::properties::WriterProperties;
 use arrow_array::{
     ArrayRef, BinaryArray, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    TimestampNanosecondArray, types::Int32Type,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, types::Int32Type,
 };
 use bytes::Bytes;
 
@@ -70,6 +70,39 @@ fn check(object: &[u8], declared: &[(&str, &str)], expected: Expect) {
     let spans = whole.iter().map(|it| format!("{}\n", it.span));
     let rows = rows(&whole).into_iter().map(|(position, row)| format!("{position} {row}\n"));
     expected.assert_eq(&spans.chain(rows).collect::<String>());
+}
+
+/// Scenario: times that no calendar has, as of seconds taken for milliseconds, in columns of every unit.
+/// Guarantees: each is refused with its number, and the times beside it are not.
+#[test]
+fn times_far_away() {
+    let year_10000 = 253_402_300_800_000;
+    let millis: TimestampMillisecondArray = [Some(0), Some(i64::MAX), Some(year_10000), None].into_iter().collect();
+    let micros = [Some(i64::MAX), Some(1000), None, Some(1000 * year_10000)];
+    let micros: TimestampMicrosecondArray = micros.into_iter().collect();
+    let object = write(vec![("ms", Arc::new(millis)), ("us", Arc::new(micros))], WriterProperties::builder().build());
+    check(
+        &object,
+        &[("ms", "timestamp:epoch_ms")],
+        expect![[r#"
+        object:(start..end]
+        1 1970-01-01T00:00:00Z
+        2 refused "{\"ms\":9223372036854775807}": `ms`: `9223372036854775807` is not a time in milliseconds since 1970
+        3 refused "{\"ms\":\"+10000-01-01T00:00:00\"}": `ms`: `+10000-01-01T00:00:00` is not a time in milliseconds since 1970
+        4 ∅
+    "#]],
+    );
+    check(
+        &object,
+        &[("us", "timestamp:rfc3339")],
+        expect![[r#"
+        object:(start..end]
+        1 refused "{\"us\":9223372036854775807}": `us`: `9223372036854775807` is not a time of RFC 3339
+        2 1970-01-01T00:00:00.001Z
+        3 ∅
+        4 refused "{\"us\":\"+10000-01-01T00:00:00\"}": `us`: `+10000-01-01T00:00:00` is not a time of RFC 3339
+    "#]],
+    );
 }
 
 /// Scenario: columns of a file are declared to be of their own type, of others, and of some that the file lacks.

@@ -142,6 +142,20 @@ async fn partial_failures() {
     }
 }
 
+/// Scenario: of a request nothing is taken, or some of it each time, many times.
+/// Guarantees: each wait is longer than the one before; only where nothing is taken at all the engine is told.
+#[test]
+fn waits() {
+    let waits = |taken: &str| {
+        let mut tries = crate::write::Tries::default();
+        let waits = taken.chars().map_while(|it| tries.again(it == 's')).map(|it| it.to_string());
+        waits.collect::<Vec<_>>().join(" ")
+    };
+    expect_test::expect!["0 1 2 3"].assert_eq(&waits("nnnnnnnn"));
+    expect_test::expect!["0 1 2 3 4 5 6 7"].assert_eq(&waits("ssssssss"));
+    expect_test::expect!["0 1 2 3 4 5"].assert_eq(&waits("nnsnnnnn"));
+}
+
 /// Scenario: the service throttles whole calls, for a short while and for longer; later an answer is lost.
 /// Guarantees: a short while is not noticed, a longer one is the engine's to wait for; what was taken before is not sent
 /// again, and of a call whose answer was lost all is there, twice.
