@@ -105,6 +105,10 @@ pub fn partition(number: u64) -> Partition {
     Partition::new(format!("{number:016x}"))
 }
 
+/// The row at which a reading stands behind a request of which it has read some and then nothing could be read any more: behind
+/// all rows that a request can have.
+pub const REST: u64 = u32::MAX as u64;
+
 /// The sequence number of the frame in which a position stands.
 pub fn sequence_of(position: &Position) -> Option<u64> {
     match position {

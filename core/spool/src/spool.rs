@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::disk::Disk;
-use crate::log::Log;
+use crate::log::{Log, has_frames};
 use crate::reader::Reader;
 use crate::scheduling::give_way;
 use crate::segments::Segments;
@@ -51,6 +51,8 @@ pub struct Standing {
     pub first: u64,
     /// The last durable one.
     pub last: u64,
+    /// The last one that a frame has or had: behind it numbers may be left out.
+    pub last_frame: u64,
 }
 
 struct Shared {
@@ -229,6 +231,7 @@ impl Spool {
             segments: it.len(),
             first: it.first().map_or(last + 1, |it| it.first),
             last,
+            last_frame: it.last().map_or(last, |it| it.last.filter(|_| has_frames(it)).unwrap_or(it.after)),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Where requests are answered: the body is in the spool before the answer is given.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use forebay_listen::{Answer, Coding, Counters, Held, Reply, Request, malformed, subscriber};
+use forebay_spool::Spool;
 use forebay_spool::source::is_stalled;
-use forebay_spool::{AppendError, Spool};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, REFERER,
@@ -55,7 +56,9 @@ pub struct Endpoint {
     pub addresses: Addresses,
     pub caps: Caps,
     pub address_rates: Rates<IpAddr>,
-    pub origin_rates: Option<Rates<String>>,
+    /// By a hash of the origin, which a client may make as long as a header can be.
+    pub origin_rates: Option<Rates<u64>>,
+    pub origin_hash: RandomState,
     pub counters: Arc<Counters>,
     /// For so long a request waits for the disk.
     pub patience: Duration,
@@ -74,6 +77,9 @@ impl Answer for Endpoint {
             Ok(reply) => reply,
             Err(refusal) => {
                 self.counters.refuse(refusal);
+                if matches!(refusal, Refusal::Full | Refusal::Spool | Refusal::Stalled) {
+                    self.trouble_millis.store(now_millis(), Ordering::Relaxed);
+                }
                 refusal.reply()
             }
         };
@@ -186,7 +192,7 @@ impl Endpoint {
             return Err(Refusal::AddressRate);
         }
         if let (Some(rates), Some(origin)) = (&self.origin_rates, headers.get(ORIGIN))
-            && !rates.take(text(origin), now)
+            && !rates.take(self.origin_hash.hash_one(origin), now)
         {
             return Err(Refusal::OriginRate);
         }
@@ -231,10 +237,8 @@ impl Endpoint {
         let encoded = frame.encode();
         drop(frame);
         held.at_most(encoded.len());
-        let kept = self.spool.append_within(encoded, self.patience).await;
-        let is_in_trouble = matches!(kept, Err(AppendError::Full | AppendError::Failed(_) | AppendError::Stalled));
-        self.trouble_millis.store(if is_in_trouble { now_millis() } else { 0 }, Ordering::Relaxed);
-        kept?;
+        self.spool.append_within(encoded, self.patience).await?;
+        self.trouble_millis.store(0, Ordering::Relaxed);
         self.counters.accept();
         Ok(())
     }

@@ -21,10 +21,13 @@ pub struct Event {
     pub fault: Option<String>,
 }
 
-/// Goes through a body, over each byte once. Behind each event it is known whether it was the last one.
+/// Goes through a body. Behind each event it is known whether it was the last one.
 #[derive(Debug)]
 pub struct Events {
     at: usize,
+    /// So many bytes behind the ends of lines that are no JSON were looked at, and are so again. When these are more than the
+    /// body has, nothing reaches over the end of its line any more: otherwise a small body could take as long as many.
+    again: usize,
     is_array: bool,
     passed: usize,
     passed_max: usize,
@@ -44,7 +47,8 @@ enum Ahead {
 impl Events {
     /// The events of a body, at most `events_max` of them; one refusal stands for the rest.
     pub fn of(body: &str, events_max: usize) -> Self {
-        let mut events = Self { at: 0, is_array: false, passed: 0, passed_max: events_max, ahead: Ahead::Nothing };
+        let mut events =
+            Self { at: 0, again: 0, is_array: false, passed: 0, passed_max: events_max, ahead: Ahead::Nothing };
         let mut scan = Scanner::new(body);
         if scan.space() == Some(b'[') {
             scan.at += 1;
@@ -59,10 +63,10 @@ impl Events {
         events
     }
 
-    /// A body that stands for one event, which is refused.
-    pub fn fault(body: &str, why: String) -> Self {
+    /// A body that stands for one event behind so many others, which is refused.
+    pub fn fault(body: &str, passed: usize, why: String) -> Self {
         let ahead = fault(0..body.len(), why);
-        Self { at: 0, is_array: false, passed: 0, passed_max: 1, ahead }
+        Self { at: 0, again: 0, is_array: false, passed, passed_max: passed + 1, ahead }
     }
 
     /// How many events were passed.
@@ -90,7 +94,8 @@ impl Events {
 
     fn value<'a>(&mut self, body: &'a str, keys: &mut Keys<'a, '_>, pairs: &mut Vec<Pair<'a>>) -> Event {
         let start = self.at;
-        let mut scan = Scanner::new(body);
+        let text = if self.again > body.len() { &body[..line_end(body, start)] } else { body };
+        let mut scan = Scanner::new(text);
         scan.at = start;
         let fault = match values(&mut scan, keys, pairs) {
             Ok(()) => None,
@@ -105,6 +110,8 @@ impl Events {
             }
         };
         let range = start..scan.at;
+        let mut scan = Scanner::new(body);
+        scan.at = range.end;
         match self.is_array.then(|| scan.next(b']')) {
             None | Some(Ok(false)) => self.look(scan),
             Some(Ok(true)) => self.look_behind_array(scan),
@@ -125,7 +132,8 @@ impl Events {
         if self.is_array {
             return Event { range: start..body.len(), fault };
         }
-        let end = memchr(b'\n', &body.as_bytes()[start..]).map_or(body.len(), |it| start + it);
+        let end = line_end(body, start);
+        self.again += malformed.at.saturating_sub(end);
         let mut scan = Scanner::new(body);
         scan.at = end;
         self.look(scan);
@@ -153,6 +161,11 @@ impl Events {
             self.ahead = fault(scan.at..scan.text().len(), "something follows the array".to_owned());
         }
     }
+}
+
+/// Where the line ends in which a place lies.
+fn line_end(body: &str, at: usize) -> usize {
+    memchr(b'\n', &body.as_bytes()[at..]).map_or(body.len(), |it| at + it)
 }
 
 fn fault(range: Range<usize>, why: String) -> Ahead {

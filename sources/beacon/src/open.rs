@@ -1,6 +1,7 @@
 //! From what stands in the file to a server and a spool.
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -95,7 +96,7 @@ impl Beacon {
         })
     }
 
-    /// Reads the spool, which nobody writes to.
+    /// Reads the spool again, to which the source may write meanwhile.
     pub(crate) async fn replay(&self, spans: Vec<Span>) -> Result<Replay, BoxError> {
         let decoder = Arc::new(self.decoder(Arc::default())?);
         let (simulated, place) = (self.tuning.disk.clone(), self.spool.directory.clone());
@@ -123,9 +124,7 @@ impl Beacon {
         self.check()?;
         let hidden: &[&str] = match self.privacy.address {
             AddressKept::Keep => &[],
-            AddressKept::Truncate => &["client.address"],
-            AddressKept::Hash => &["client.ip"],
-            AddressKept::Remove => &["client.address", "client.ip"],
+            _ => &["client.address", "client.ip"],
         };
         Ok(Decoder {
             layout: Arc::new(self.layout()?),
@@ -185,6 +184,7 @@ impl Beacon {
             },
             address_rates: Rates::new(limits.requests_per_address.get()),
             origin_rates: limits.requests_per_origin.map(|it| Rates::new(it.get())),
+            origin_hash: RandomState::new(),
             counters,
             patience: self.tuning.patience.unwrap_or(PATIENCE),
             tick_millis: AtomicU64::new(tick_millis),
@@ -216,12 +216,12 @@ fn open_directory(path: &Path) -> Result<Directory, String> {
     Directory::open(path).map_err(|error| format!("the spool at `{}` cannot be made: {error}", path.display()))
 }
 
-/// When the last request came, so that no later one is said to have come before it.
+/// When the last request came, so that no later one is said to have come before it. Numbers may be left out behind it.
 ///
 /// That request says too whether another version of the program has written here: before anything is taken, and not only
 /// when its turn to be read has come.
-fn last_tick(spool: &Spool) -> Result<u64, BoxError> {
-    let last = spool.standing().last;
+pub(crate) fn last_tick(spool: &Spool) -> Result<u64, BoxError> {
+    let last = spool.standing().last_frame;
     match spool.reader(Some(last.saturating_sub(1))).read()? {
         Some(Entry::Frame { sequence, payload }) => match Frame::decode(&payload) {
             Some(frame) => Ok(frame.tick_millis),

@@ -64,7 +64,8 @@ pub fn plain(address: IpAddr) -> IpAddr {
 pub enum AddressHeader {
     /// `CloudFront-Viewer-Address`: the address and the port of who has asked CloudFront.
     CloudfrontViewerAddress,
-    /// `Forwarded`, as RFC 7239 describes it.
+    /// `Forwarded`, as RFC 7239 describes it. Only for proxies that put quotes around what they take from a client, such as
+    /// `host`: otherwise it may say what it likes.
     Forwarded,
     /// `X-Forwarded-For`.
     XForwardedFor,
@@ -95,17 +96,21 @@ impl Proxies {
                 let (address, _port) = headers.get("cloudfront-viewer-address")?.to_str().ok()?.rsplit_once(':')?;
                 parsed(address)
             }
-            AddressHeader::Forwarded => self.last_client(elements(headers, "forwarded").map(forwarded_for)),
-            AddressHeader::XForwardedFor => self.last_client(elements(headers, "x-forwarded-for").map(parsed)),
+            AddressHeader::Forwarded => {
+                self.last_client(lines(headers, "forwarded").flat_map(|it| unquoted(it, b',')).map(forwarded_for))
+            }
+            AddressHeader::XForwardedFor => {
+                self.last_client(lines(headers, "x-forwarded-for").flat_map(|it| it.rsplit(',')).map(parsed))
+            }
         });
         found.unwrap_or(peer)
     }
 
-    /// From the right: the first one that is not a proxy. What is no address ends the search: it was not a proxy of ours
-    /// that wrote what stands to the left of it.
-    fn last_client(&self, addresses: impl DoubleEndedIterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
+    /// Of addresses from the right the first one that is not a proxy. What is no address ends the search: it was not a proxy
+    /// of ours that wrote what stands to the left of it.
+    fn last_client(&self, addresses: impl Iterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
         let mut reached = None;
-        for address in addresses.rev() {
+        for address in addresses {
             let Some(address) = address else { return reached };
             if !self.trusts(address) {
                 return Some(address);
@@ -116,18 +121,38 @@ impl Proxies {
     }
 }
 
-/// The elements of a list that may stand in several lines.
-fn elements<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
-    let lines: Vec<&str> = headers.get_all(name).iter().map(|it| it.to_str().unwrap_or("?")).collect();
-    lines.into_iter().flat_map(|it| it.split(','))
+/// The lines of a header, the last one first.
+fn lines<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
+    headers.get_all(name).iter().rev().map(|it| it.to_str().unwrap_or("?"))
 }
 
-/// The address of `for=` in an element of `Forwarded`.
+/// The pieces of a text that a mark parts where it does not stand in quotes, the last one first. The quotes are found from
+/// the right too: those that a proxy has written end, and what a client has written to the left of them need not.
+fn unquoted(text: &str, mark: u8) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let is_escaped = |at: usize| bytes[..at].iter().rev().take_while(|it| **it == b'\\').count() % 2 == 1;
+    let (mut pieces, mut end, mut is_quoted) = (Vec::new(), bytes.len(), false);
+    for at in (0..bytes.len()).rev() {
+        if bytes[at] == b'"' && !is_escaped(at) {
+            is_quoted = !is_quoted;
+        } else if bytes[at] == mark && !is_quoted {
+            pieces.push(&text[at + 1..end]);
+            end = at;
+        }
+    }
+    pieces.push(&text[..end]);
+    pieces
+}
+
+/// The address of `for=` in an element of `Forwarded`, which may have only one.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    element.split(';').find_map(|pair| {
+    let mut values = unquoted(element, b';').into_iter().filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| parsed(value.trim().trim_matches('"')))?
-    })
+        name.trim().eq_ignore_ascii_case("for").then_some(value)
+    });
+    let value = values.next()?;
+    let address = parsed(value.trim().trim_matches('"'));
+    address.filter(|_| values.next().is_none())
 }
 
 /// An address, with or without a port and brackets.

@@ -4,14 +4,13 @@
 //! have numbers too. So the positions depend on the spool alone.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};
 
 use forebay_api::position::Sequence;
 use forebay_api::{BoxError, Partition, Position, Positions, Read, Refusal, Span};
 use forebay_codec::Names;
 use forebay_codec::scan::Scanner;
-use forebay_spool::source::{FrameError, OtherFormat};
+use forebay_spool::source::{FrameError, OtherFormat, REST};
 use forebay_spool::{Entry, Reader};
 use jiff::Timestamp;
 
@@ -72,9 +71,19 @@ struct Current {
     frame: Option<Frame>,
     text: String,
     events: Events,
+    /// Some of it was read before, and the rest is lost.
+    is_rest: bool,
 }
 
 impl Current {
+    /// The row that was passed last. A request without events stands for itself.
+    fn row(&self) -> u64 {
+        match self.is_rest && self.events.is_done() {
+            true => REST,
+            false => self.events.passed().max(1) as u64,
+        }
+    }
+
     /// Passes over events, until so many were passed, and takes down their ids.
     fn learn(&mut self, until: u64, layout: &Layout, names: &mut Names, window: &mut Window) {
         let mut found = Vec::new();
@@ -137,14 +146,15 @@ impl Reading {
     fn learn(&mut self, sequence: u64, row: u64) -> Result<(), FrameError> {
         while self.reader.due() <= sequence {
             let Some(entry) = self.reader.read()? else { break };
-            let last = entry.last();
-            let Some(mut current) = self.open(entry)? else { continue };
-            let known = match last.cmp(&sequence) {
-                Ordering::Less => u64::MAX,
-                Ordering::Equal => row,
-                Ordering::Greater => 0,
-            };
-            current.learn(known, &self.decoder.layout, &mut self.names, &mut self.window);
+            let is_over = entry.last() < sequence;
+            let known = if entry.last() == sequence { row } else { 0 };
+            let Some(mut current) = self.open(entry, known)? else { continue };
+            current.learn(
+                if is_over { u64::MAX } else { known },
+                &self.decoder.layout,
+                &mut self.names,
+                &mut self.window,
+            );
             self.keep(current);
         }
         Ok(())
@@ -156,21 +166,25 @@ impl Reading {
         if !is_done {
             self.current = Some(current);
         } else if let Some(retention) = &self.retention {
-            // A request without events stands for itself.
-            lock(retention).ended(current.events.passed().max(1) as u64);
+            lock(retention).ended(current.row());
         }
         !is_done
     }
 
-    /// Begins with a frame; with one that is lost too, of which nothing is known.
-    fn open(&mut self, entry: Entry) -> Result<Option<Current>, OtherFormat> {
+    /// Begins with a frame, of which so many events are `known`; with one that is lost too, of which nothing else is known. A
+    /// request of which one event was read is taken to have no more: that is where a reading stands behind one that is lost.
+    fn open(&mut self, entry: Entry, known: u64) -> Result<Option<Current>, OtherFormat> {
+        let is_rest = matches!(entry, Entry::Lost { .. }) && known > 1 && known < REST;
         let (sequence, payload, lost) = match entry {
             Entry::Frame { sequence, payload } => (sequence, payload, None),
             Entry::Lost { first, last } => {
-                let why = format!(
+                let mut why = format!(
                     "the requests {first} to {last} of the spool cannot be read: the disk has damaged them, or lost its \
                      power before they were answered"
                 );
+                if is_rest {
+                    why += &format!("; of the last one {known} events were read before");
+                }
                 (last, bytes::Bytes::new(), Some(why))
             }
         };
@@ -181,10 +195,13 @@ impl Reading {
         };
         let tick_millis = frame.as_ref().map_or(0, |it| it.tick_millis);
         let reaches_to = self.window.frame(sequence, tick_millis, payload.len() as u64);
-        let fault = |why: String, text: Cow<'_, str>| (Events::fault(&text, why), text.into_owned());
+        let fault = |why: String, text: Cow<'_, str>| (Events::fault(&text, 0, why), text.into_owned());
         let events_max = self.decoder.events_max;
         let (events, text) = match &frame {
-            None => fault(lost.unwrap_or_default(), "".into()),
+            None => {
+                let passed = if is_rest { known as usize } else { 0 };
+                (Events::fault("", passed, lost.unwrap_or_default()), String::new())
+            }
             Some(Frame { kind: Kind::Form, body, .. }) => match form_as_json(body) {
                 Ok(text) => (Events::of(&text, events_max), text),
                 Err(why) => fault(why, String::from_utf8_lossy(body)),
@@ -206,7 +223,7 @@ impl Reading {
             lock(retention).read(sequence, reaches_to, tick_millis);
         }
         let position = Sequence::new(&sequence.to_string());
-        Ok(position.map(|position| Current { sequence, position, frame, text, events }))
+        Ok(position.map(|position| Current { sequence, position, frame, text, events, is_rest }))
     }
 
     /// The frame that is being read, or the next one; `None` if there is none now.
@@ -218,7 +235,7 @@ impl Reading {
             return Err(foreign.clone().into());
         }
         while let Some(entry) = self.reader.read()? {
-            match self.open(entry) {
+            match self.open(entry, 0) {
                 Ok(Some(current)) => return Ok(Some(current)),
                 Ok(None) => {}
                 Err(foreign) => {
@@ -256,9 +273,7 @@ impl Reading {
             }
             let last = if current.sequence == to_sequence { to_row } else { u64::MAX };
             self.frame(&mut current, last, &mut taking);
-            // A request without events stands for itself.
-            let row = current.events.passed().max(1) as u64;
-            reached = Position::At { sequence: current.position.clone(), row }.max(reached);
+            reached = Position::At { sequence: current.position.clone(), row: current.row() }.max(reached);
             let sequence = current.sequence;
             if !self.keep(current) && sequence == to_sequence {
                 reached = to.clone();

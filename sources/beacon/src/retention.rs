@@ -16,6 +16,8 @@ pub struct Retention {
     in_reach: VecDeque<(u64, u64)>,
     /// Every frame up to this is settled.
     settled: u64,
+    /// Every frame up to this was read.
+    read: u64,
     /// Whether the reading goes on: until then, somebody may read again what is settled by then.
     is_begun: bool,
 }
@@ -32,6 +34,7 @@ impl Retention {
     /// A reading begins in a frame: all before it is settled.
     pub fn begin(&mut self, sequence: u64) {
         self.settled = sequence.saturating_sub(1);
+        self.read = self.settled;
     }
 
     /// From here on nobody reads again what stands before.
@@ -42,6 +45,7 @@ impl Retention {
     /// A frame is read. `tick_millis`: when it came, if later frames have it in reach.
     pub fn read(&mut self, sequence: u64, reaches_to: u64, tick_millis: Option<u64>) {
         self.open.push_back(Open { sequence, events: None, reaches_to });
+        self.read = sequence;
         let Some(tick_millis) = tick_millis else { return };
         self.in_reach.push_back((sequence, tick_millis));
         while self.in_reach.front().is_some_and(|it| it.0 < reaches_to) {
@@ -66,9 +70,10 @@ impl Retention {
         }
     }
 
-    /// The last frame that nobody needs any more, if frames that came before `since_millis` are out of reach.
-    pub fn done(&mut self, since_millis: u64) -> u64 {
-        while self.in_reach.front().is_some_and(|it| it.1 < since_millis) {
+    /// The last frame that nobody needs any more, if frames that came before `since_millis` are out of reach of those that
+    /// come behind `last`. Those up to there may be as old as they are, and reach as far back from then.
+    pub fn done(&mut self, since_millis: u64, last: u64) -> u64 {
+        while self.read >= last && self.in_reach.front().is_some_and(|it| it.1 < since_millis) {
             self.in_reach.pop_front();
         }
         let next = match self.open.front() {

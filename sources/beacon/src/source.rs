@@ -88,7 +88,9 @@ pub struct Keeper {
 
 impl Keeper {
     fn done(&self) -> u64 {
-        lock(&self.retention).done(now().saturating_sub(self.reach).as_millis() as u64)
+        let since_millis = now().saturating_sub(self.reach).as_millis() as u64;
+        let last = self.spool.standing().last_frame;
+        lock(&self.retention).done(since_millis, last)
     }
 
     /// Lets go for ever of what nobody needs, also of what stands in the segment that is written to.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use forebay_api::{BoxError, Position, Read, Span};
-use forebay_spool::source::{FrameError, OtherFormat, sequence_of};
+use forebay_spool::source::{FrameError, OtherFormat, REST, sequence_of};
 use forebay_spool::{Entry, Reader};
 
 use crate::frame::{Frame, VERSION};
@@ -16,6 +16,14 @@ use crate::source::disk;
 /// The last request before the one in which a position stands, which may have more rows.
 pub(crate) fn before(position: &Position) -> Option<u64> {
     sequence_of(position).map(|it| it.saturating_sub(1))
+}
+
+/// How many rows of a request were read at a position.
+fn read_of(position: &Position, sequence: u64) -> u64 {
+    match position {
+        Position::At { row, .. } if sequence_of(position) == Some(sequence) => *row,
+        _ => 0,
+    }
 }
 
 /// Reads on from a position.
@@ -55,7 +63,13 @@ impl Entries {
             let (sequence, why) = match self.reader.read()? {
                 None => return Ok(None),
                 Some(Entry::Lost { first, last }) => {
-                    (last, format!("requests {first} to {last} of the spool are damaged"))
+                    let read = read_of(&self.from, last);
+                    let before = if read > 0 {
+                        format!(", {read} rows of the last one were read before")
+                    } else {
+                        String::new()
+                    };
+                    (last, format!("requests {first} to {last} of the spool are damaged{before}"))
                 }
                 // Where a replay ends was damaged since.
                 Some(Entry::Frame { sequence, .. }) if at(sequence, 0) > *stop => return Ok(None),
@@ -67,8 +81,9 @@ impl Entries {
                 }
             };
             tracing::warn!("{why}");
-            self.end(Ended { sequence, end: at(sequence, 0), id: None });
-            if let Some(read) = self.cutter.unreadable(sequence, &self.from, stop, why) {
+            let end = at(sequence, if read_of(&self.from, sequence) > 0 { REST } else { 0 });
+            self.end(Ended { sequence, end: end.clone(), id: None });
+            if let Some(read) = self.cutter.unreadable(end.min(stop.clone()), &self.from, why) {
                 self.from = read.span.to.clone();
                 return Ok(Some(read));
             }

@@ -168,9 +168,8 @@ impl Cutter {
         RecordBatch::try_new(self.schema.clone(), columns).expect("the columns are those of the schema")
     }
 
-    /// One refusal in place of frames that cannot be read, the last of which is `sequence`.
-    pub(crate) fn unreadable(&self, sequence: u64, from: &Position, stop: &Position, why: String) -> Option<Read> {
-        let position = at(sequence, 0).min(stop.clone());
+    /// One refusal in place of frames that cannot be read, and behind which `position` stands.
+    pub(crate) fn unreadable(&self, position: Position, from: &Position, why: String) -> Option<Read> {
         let span = (position > *from).then(|| Span::new(self.partition.clone(), from.clone(), position.clone()))?;
         let refused = vec![Refusal { position, payload: Vec::new(), why }];
         let rows = RecordBatch::new_empty(self.schema.clone());

@@ -24,7 +24,7 @@ use crate::seen::{Id, Seen};
 use crate::{Firehose, serve};
 
 /// Where requests are, and the ids of those that were let go.
-const REQUESTS: &str = "requests";
+pub(crate) const REQUESTS: &str = "requests";
 const IDS: &str = "ids";
 
 /// How long to wait for a disk that cannot be read.

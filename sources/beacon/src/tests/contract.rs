@@ -38,6 +38,66 @@ async fn the_suite() {
     assert!(lost.why.starts_with("the requests 1 to 1 of the spool cannot be read"), "{}", lost.why);
 }
 
+/// Scenario: a request of several events is damaged when some of them were read; the source is opened again, twice; and what
+/// a crash left open is read again.
+/// Guarantees: it is said once that the rest is lost, and how much was read.
+#[tokio::test]
+async fn damage_in_the_middle_of_a_request() {
+    let beacon = beacon(json!({ "fields": ["message"] }));
+    let body: Vec<String> = (0..5).map(|it| format!(r#"{{"message": "{it}"}}"#)).collect();
+    put(&beacon, [frame(1, &body.join("\n")), frame(2, r#"{"message": "next"}"#)]).await;
+    let partition = read(&beacon).await[0].span.partition.clone();
+    beacon.tuning.disk.as_ref().unwrap().spoil("0000000000000001.spool", |it| it[64 + 24 + 30] ^= 1);
+    let place = |row| Position::sequence("1", row).unwrap();
+    let mut text = String::new();
+    for row in [3, forebay_spool::source::REST] {
+        let after = Resume::After(BTreeMap::from([(partition.clone(), place(row))]));
+        let reads = forebay_testkit::read(&beacon, after).await;
+        text += &format!("{}\n{}", reads[0].span.to, shown(&reads));
+    }
+    let span = Span::new(partition, place(3), place(4));
+    text += &shown(&forebay_testkit::read(&beacon, Resume::Exactly(vec![span])).await);
+    expect_test::expect![[r#"
+        2:1
+        1:4 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; of the last one 3 events were read before
+        2:1 message=next
+        2:1
+        2:1 message=next
+        1:4 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; of the last one 3 events were read before
+    "#]].assert_eq(&text);
+}
+
+/// Scenario: the oldest requests are old when they are read, since the sinks were away for long; for a moment all that was read
+/// is settled.
+/// Guarantees: what the next ones may be copies of stays until they are read.
+#[test]
+fn keeps_what_old_requests_reach() {
+    let mut retention = crate::retention::Retention::default();
+    retention.begin(0);
+    retention.go_on();
+    let place = |sequence: u64| Position::sequence(&sequence.to_string(), 1).unwrap();
+    for sequence in 1..=3 {
+        retention.read(sequence, 1, Some(1000 + sequence));
+        retention.ended(1);
+        retention.settle(&place(sequence));
+    }
+    assert_eq!(retention.done(5000, 10), 0, "the fourth may be a copy of the first");
+    assert_eq!(retention.done(5000, 3), 3, "what comes next is new");
+}
+
+/// Scenario: the numbers behind the last request are left out, since a power cut has torn what stood there; the clock goes
+/// back by a day.
+/// Guarantees: later requests are not said to have come before it.
+#[tokio::test]
+async fn the_last_request_behind_a_torn_tail() {
+    let beacon = beacon(json!({ "fields": ["message"] }));
+    put(&beacon, [frame(1, r#"{"message": "one"}"#)]).await;
+    beacon.tuning.disk.as_ref().unwrap().spoil("0000000000000001.spool", |it| it.extend([7; 100]));
+    let spool = Spool::open(Arc::new(beacon.tuning.disk.clone().unwrap()), beacon.options(&BTreeMap::new())).unwrap();
+    assert!(spool.standing().last > 1);
+    assert_eq!(crate::open::last_tick(&spool).unwrap(), frame(1, "").tick_millis);
+}
+
 /// Scenario: rows are settled one after the other, and the source is asked to let go.
 /// Guarantees: segments are deleted as soon as, and no sooner than, nothing undelivered needs them: neither for its rows nor
 /// to find copies.

@@ -25,6 +25,26 @@ fn layout() -> Layout {
     Layout::new(["event.id", "event.action", "message", "tags"], Some(&Columns::new(own)), Unknown::Labels).unwrap()
 }
 
+/// Scenario: thousands of lines that are arrays or objects which do not end, each of which goes on in the lines behind it.
+/// Guarantees: each of them is refused, and an event between them is not.
+#[test]
+fn lines_that_do_not_end() {
+    for line in ["[1,1,1,", r#"{"a":[1,"#] {
+        let mut body = format!("0\n{}", format!("{line}\n").repeat(2000));
+        body += "{\"message\":\"good\"}\n";
+        body += &format!("{line}\n").repeat(2000);
+        let mut events = Events::of(&body, usize::MAX);
+        let (layout, mut names, mut pairs) = (layout(), Names::default(), Vec::new());
+        let mut good = Vec::new();
+        while let Some(event) = events.next(&body, &mut Keys { layout: &layout, names: &mut names }, &mut pairs) {
+            if event.fault.is_none() {
+                good.push(body[event.range].to_owned());
+            }
+        }
+        assert_eq!((events.passed(), good), (4002, vec!["{\"message\":\"good\"}".to_owned()]));
+    }
+}
+
 /// As the source does it.
 fn found(body: &str, layout: &Layout, names: &mut Names) -> Vec<Found> {
     let mut events = Events::of(body, EVENTS_MAX);

@@ -365,6 +365,23 @@ async fn hashes_of_a_day() {
     assert_ne!(addresses().kept(one, 5 * day).await.unwrap().0.unwrap(), hash, "the salt of that day is gone");
 }
 
+/// Scenario: addresses are hashed, and the disk takes no salt.
+/// Guarantees: requests are answered with 503, and health says so.
+#[tokio::test]
+async fn no_salt() {
+    let mut beacon = beacon(json!({ "privacy": { "address": "hash" } }));
+    let disk = beacon.tuning.disk.clone().unwrap();
+    let served = serve(&mut beacon).await;
+    disk.fail_syncs(u32::MAX);
+    let health = async || status(&served.send("GET /health HTTP/1.1\r\nHost: b\r\n\r\n").await).to_owned();
+    assert_eq!(health().await, "200 OK");
+    assert_eq!(status(&served.post("", "{}").await), "503 Service Unavailable");
+    assert_eq!(health().await, "503 Service Unavailable");
+    disk.fail_syncs(0);
+    assert_eq!(status(&served.post("", "{}").await), "204 No Content");
+    assert_eq!(health().await, "200 OK");
+}
+
 /// Scenario: more requests than one address, or one origin, may send in a second.
 /// Guarantees: those that are too many are told to wait, others are served.
 #[tokio::test]

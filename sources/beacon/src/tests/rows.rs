@@ -159,7 +159,8 @@ async fn columns_of_the_file() {
 }
 
 /// Scenario: fields are to be removed, queries to be cut down, addresses to be forgotten, and visitors have forbidden to be
-/// known; of each an event that is a row, one that is refused late, one that is refused early, and one that is no JSON.
+/// known; of each an event that is a row, one that is refused late, one that is refused early, and one that is no JSON. Events
+/// name addresses themselves, in columns or not.
 /// Guarantees: nothing of it is in a row or in a refusal, be it written in an array; of what is no JSON only the length is.
 #[tokio::test]
 async fn privacy() {
@@ -190,6 +191,20 @@ async fn privacy() {
     let beacon = super::beacon(json!({ "privacy": { "address": "hash" } }));
     put(&beacon, [Frame { is_hashed: true, address: Some("5ca1ab1e".to_owned()), ..frame(1, body) }]).await;
     text += &shown(&read(&beacon).await);
+    text += "whatever an event says of its address\n";
+    const OWN: &str = r#"[{"client.ip": "10.9.9.9", "client": {"address": "10.9.9.9"}, "message": "row"},
+        {"client.ip": "10.9.9.9", "client": {"address": "10.9.9.9"}, "event.duration": "long"}]"#;
+    for kept in ["truncate", "hash", "remove"] {
+        for fields in
+            [json!(["message", "event.duration", "client.ip", "client.address"]), json!(["message", "event.duration"])]
+        {
+            let beacon = super::beacon(json!({ "privacy": { "address": kept }, "fields": fields }));
+            let is_hashed = kept == "hash";
+            let address = (kept != "remove").then(|| if is_hashed { "5ca1ab1e" } else { "192.0.2.0" }.to_owned());
+            put(&beacon, [Frame { is_hashed, address, ..frame(1, OWN) }]).await;
+            text += &format!("{kept}\n{}", shown(&read(&beacon).await));
+        }
+    }
     expect![[r#"
         {"remove":["user","x.secret"],"query_parameters":["a"]}
         1:1 url.full=https://e.com/p?a=1 labels={"client.address":"10.9.9.9","x.public":2}
@@ -229,5 +244,24 @@ async fn privacy() {
         1:4 REFUSED "{\"user\":[{\"email\": \"a@b\"}],\"x\":[{\"secret\": 2}, 3],\"url\":[{\"full\": \"https://e.com/?token=s\"}],\"message\":[\"bad\"]}": `message` is an array, not text
         1:5 REFUSED "{\"url.full\":[\"https://e.com/?token=s\"],\"url.query\":[\"token=s\"],\"http.request.referrer.x\":\"?token=s\"}": `url.full` is an array, not text
         1:6 REFUSED "": it is not JSON: there is no `,` or `}` at byte 18; its 18 bytes are not kept, since `privacy` cannot be applied to them
+        whatever an event says of its address
+        truncate
+        1:1 client.ip=192.0.2.0 message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
+        truncate
+        1:1 message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
+        hash
+        1:1 client.address=5ca1ab1e message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
+        hash
+        1:1 message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
+        remove
+        1:1 message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
+        remove
+        1:1 message=row
+        1:2 REFUSED "{\"event.duration\":\"long\"}": `event.duration`: `long` is not a whole number of 64 bits
     "#]].assert_eq(&text);
 }

@@ -43,6 +43,12 @@ fn whose_address() {
         ("10.0.0.1", "forwarded: for=\"[2001:db8::7]:4711\""),
         ("10.0.0.1", "forwarded: for=_hidden"),
         ("10.0.0.1", "forwarded: for=_hidden\nx-forwarded-for: 192.0.2.7"),
+        ("10.0.0.1", "forwarded: proto=https;host=\"x;for=6.6.6.6\";for=192.0.2.7"),
+        ("10.0.0.1", "forwarded: for=192.0.2.7;host=\"x,for=6.6.6.6\""),
+        ("10.0.0.1", "forwarded: for=192.0.2.7;host=\"x\\\",for=6.6.6.6\\\\\""),
+        ("10.0.0.1", "forwarded: host=\"x, for=192.0.2.7"),
+        ("10.0.0.1", "forwarded: for=\"6.6.6.6, for=192.0.2.7;host=\"y\""),
+        ("10.0.0.1", "forwarded: for=192.0.2.7;host=x;for=6.6.6.6"),
         ("10.0.0.1", "cloudfront-viewer-address: 192.0.2.7:46532\nx-forwarded-for: 1.1.1.1"),
         ("10.0.0.1", "cloudfront-viewer-address: 2001:db8::7:46532"),
         ("203.0.113.5", "cloudfront-viewer-address: 192.0.2.7:46532"),
@@ -76,6 +82,12 @@ fn whose_address() {
         2001:db8::7     <- 10.0.0.1, forwarded: for="[2001:db8::7]:4711"
         10.0.0.1        <- 10.0.0.1, forwarded: for=_hidden
         192.0.2.7       <- 10.0.0.1, forwarded: for=_hidden, x-forwarded-for: 192.0.2.7
+        192.0.2.7       <- 10.0.0.1, forwarded: proto=https;host="x;for=6.6.6.6";for=192.0.2.7
+        192.0.2.7       <- 10.0.0.1, forwarded: for=192.0.2.7;host="x,for=6.6.6.6"
+        192.0.2.7       <- 10.0.0.1, forwarded: for=192.0.2.7;host="x\",for=6.6.6.6\\"
+        192.0.2.7       <- 10.0.0.1, forwarded: host="x, for=192.0.2.7
+        192.0.2.7       <- 10.0.0.1, forwarded: for="6.6.6.6, for=192.0.2.7;host="y"
+        10.0.0.1        <- 10.0.0.1, forwarded: for=192.0.2.7;host=x;for=6.6.6.6
         192.0.2.7       <- 10.0.0.1, cloudfront-viewer-address: 192.0.2.7:46532, x-forwarded-for: 1.1.1.1
         2001:db8::7     <- 10.0.0.1, cloudfront-viewer-address: 2001:db8::7:46532
         203.0.113.5     <- 203.0.113.5, cloudfront-viewer-address: 192.0.2.7:46532

@@ -51,6 +51,48 @@ async fn conformance() {
     forebay_testkit::source(&config).await;
 }
 
+/// Scenario: a request is damaged on the disk when some of its rows were read; the source is opened again, twice.
+/// Guarantees: it is said once that the rest is lost, and how much was read; what comes behind it is read.
+#[tokio::test]
+async fn damage_in_the_middle_of_a_request() {
+    let directory = TempDir::new().unwrap();
+    let config = ending(directory.path(), "framing = 'lines'");
+    {
+        let (_source, address) = open(&config, Resume::start()).await;
+        deliver(address, "r-1", &[b"one\ntwo\nthree\nfour"]).await;
+        deliver(address, "r-2", &[b"five"]).await;
+    }
+    let partition = drain(open(&config, Resume::start()).await.0.as_mut()).await[0].span.partition.clone();
+    let files = std::fs::read_dir(directory.path().join(crate::source::REQUESTS)).unwrap().map(|it| it.unwrap().path());
+    let has_it = |it: &std::path::PathBuf| std::fs::read(it).is_ok_and(|it| it.windows(5).any(|it| it == b"three"));
+    let segment = files.into_iter().find(has_it).expect("a segment holds the request");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|it| it == b"three").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let mut text = String::new();
+    let mut from = crate::rows::at(1, 2);
+    for _ in 0..2 {
+        let after = Resume::After(BTreeMap::from([(partition.clone(), from.clone())]));
+        let reads = drain(open(&config, after).await.0.as_mut()).await;
+        for read in &reads {
+            text += &format!("{}\n", read.span.to);
+            text.extend(read.refused.iter().map(|it| format!("  {}: {}\n", it.position, it.why)));
+            text.extend(canonical(std::slice::from_ref(&read.rows)).iter().map(|it| format!("  {it}\n")));
+        }
+        from = reads[0].span.to.clone();
+    }
+    expect_test::expect![[r#"
+        1:4294967295
+          1:4294967295: requests 1 to 1 of the spool are damaged, 2 rows of the last one were read before
+        2:1
+          {"message":"five"}
+        2:1
+          {"message":"five"}
+    "#]]
+    .assert_eq(&text);
+}
+
 /// Scenario: requests come until the spool is full, and again when what it held is settled.
 /// Guarantees: the answer is 503 then, and what was answered with 200 is there, once.
 #[tokio::test]
