@@ -379,10 +379,16 @@ impl Log {
             first: self.durable + 1,
             created_millis: now(),
         };
-        let file = create(&*self.disk, header).map_err(|error| {
-            tracing::warn!(spool = self.disk.place(), "a segment could not be begun: {error}");
-            AppendError::of(&error)
-        })?;
+        let file = match create(&*self.disk, header) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::warn!(spool = self.disk.place(), "a segment could not be begun: {error}");
+                // After a power cut its file may be there all the same. It says that in the segment before nothing more
+                // counts, so nothing more may be written there.
+                self.active.is_poisoned = true;
+                return Err(AppendError::of(&error));
+            }
+        };
         let before = std::mem::replace(&mut self.active, Active::new(header, file));
         self.bytes += HEADER_BYTES as u64;
         let closed = self.segments.with(|it| {

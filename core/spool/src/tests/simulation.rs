@@ -215,6 +215,24 @@ fn a_new_spool_on_a_full_disk() {
     assert_eq!((shown(&rest(&mut reader)).as_str(), read.as_str()), ("1 one\n2 two\n", "1 one\n2 two\n"));
 }
 
+/// Scenario: a segment is to be begun and its directory cannot be synced; more is appended, and the power is cut.
+/// Guarantees: what was answered is there, whether the file of that segment is or not.
+#[test]
+fn a_segment_that_could_not_be_begun() {
+    for seed in 0..100 {
+        let (simulated, disk) = disk(seed);
+        let mut log = Log::open(disk.clone(), options(20_000, 1000)).unwrap();
+        append(&mut log, &["one".into()]);
+        simulated.fail_directory_syncs(1);
+        log.release(1, true).unwrap_err();
+        assert_eq!(append(&mut log, &["two".into()]), (vec![2], None));
+        simulated.restart();
+        drop(log);
+        let mut reader = Reader::open(disk, Some(1)).unwrap().unwrap();
+        assert_eq!(shown(&rest(&mut reader)), "2 two\n", "seed {seed}");
+    }
+}
+
 /// Scenario: segments are let go while the directory cannot be synced, and one was removed by somebody.
 /// Guarantees: the next time they are let go all the same, and there is room again.
 #[test]
