@@ -71,14 +71,13 @@ struct Current {
     frame: Option<Frame>,
     text: String,
     events: Events,
-    /// Some of it was read before, and the rest is lost.
-    is_rest: bool,
 }
 
 impl Current {
-    /// The row that was passed last. A request without events stands for itself.
+    /// The row that was passed last. A request without events stands for itself; what is behind one that is lost is behind all
+    /// that it may have had.
     fn row(&self) -> u64 {
-        match self.is_rest && self.events.is_done() {
+        match self.frame.is_none() && self.events.is_done() {
             true => REST,
             false => self.events.passed().max(1) as u64,
         }
@@ -171,10 +170,9 @@ impl Reading {
         !is_done
     }
 
-    /// Begins with a frame, of which so many events are `known`; with one that is lost too, of which nothing else is known. A
-    /// request of which one event was read is taken to have no more: that is where a reading stands behind one that is lost.
+    /// Begins with a frame, of which so many events are `known`; with one that is lost too, of which nothing else is known.
     fn open(&mut self, entry: Entry, known: u64) -> Result<Option<Current>, OtherFormat> {
-        let is_rest = matches!(entry, Entry::Lost { .. }) && known > 1 && known < REST;
+        let read = if known < REST { known } else { 0 };
         let (sequence, payload, lost) = match entry {
             Entry::Frame { sequence, payload } => (sequence, payload, None),
             Entry::Lost { first, last } => {
@@ -182,8 +180,8 @@ impl Reading {
                     "the requests {first} to {last} of the spool cannot be read: the disk has damaged them, or lost its \
                      power before they were answered"
                 );
-                if is_rest {
-                    why += &format!("; of the last one {known} events were read before");
+                if read > 0 {
+                    why += &format!("; of the last one, events 1 to {read} were read before, which may be all");
                 }
                 (last, bytes::Bytes::new(), Some(why))
             }
@@ -198,10 +196,7 @@ impl Reading {
         let fault = |why: String, text: Cow<'_, str>| (Events::fault(&text, 0, why), text.into_owned());
         let events_max = self.decoder.events_max;
         let (events, text) = match &frame {
-            None => {
-                let passed = if is_rest { known as usize } else { 0 };
-                (Events::fault("", passed, lost.unwrap_or_default()), String::new())
-            }
+            None => (Events::fault("", read as usize, lost.unwrap_or_default()), String::new()),
             Some(Frame { kind: Kind::Form, body, .. }) => match form_as_json(body) {
                 Ok(text) => (Events::of(&text, events_max), text),
                 Err(why) => fault(why, String::from_utf8_lossy(body)),
@@ -223,7 +218,7 @@ impl Reading {
             lock(retention).read(sequence, reaches_to, tick_millis);
         }
         let position = Sequence::new(&sequence.to_string());
-        Ok(position.map(|position| Current { sequence, position, frame, text, events, is_rest }))
+        Ok(position.map(|position| Current { sequence, position, frame, text, events }))
     }
 
     /// The frame that is being read, or the next one; `None` if there is none now.
@@ -323,7 +318,8 @@ impl Reading {
                     self.rows.push(text, event.range.clone(), &found, &common, keeps, value)
                 }
             };
-            let position = Position::At { sequence: position.clone(), row: events.passed() as u64 };
+            let row = if frame.is_some() { events.passed() as u64 } else { REST.min(last) };
+            let position = Position::At { sequence: position.clone(), row };
             match pushed {
                 Ok(()) => taking.origins.push(Origin { position, is_stripped }),
                 Err(why) => {
