@@ -75,6 +75,8 @@ struct Served {
 pub fn run(settings: &Settings) -> Outcome {
     let home = home()?.join("beacon");
     let clickhouse = Arc::new(ClickHouse::start());
+    // It would be on another machine.
+    clickhouse.give_way();
     for (title, kind, requests) in [
         ("requests of one event", Kind::Single, settings.requests),
         ("requests of a hundred events, compressed", Kind::Batch, settings.batches),
@@ -94,8 +96,7 @@ pub fn run(settings: &Settings) -> Outcome {
         }
         println!();
     }
-    // How long somebody waits is not a matter of one processor's time; and ClickHouse would be on another machine.
-    clickhouse.give_way();
+    // How long somebody waits is not a matter of one processor's time.
     let processors = format!("0-{}", std::thread::available_parallelism()?.get() - 1);
     let mut all = servers(&home, Kind::Single, &clickhouse, settings)?;
     for served in &mut all {

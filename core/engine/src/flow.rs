@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use forebay_api::plan::{Input, PlannedTransform, Port};
 use forebay_api::{BoxError, Outputs, Plan, Position, Positions, Read, Span, Transform, causes};
@@ -33,8 +34,22 @@ impl Share {
 
 /// The bytes that the rows of a batch take, without what else its buffers hold.
 pub(crate) fn batch_bytes(rows: &RecordBatch) -> u64 {
-    let column = |it: &Arc<dyn arrow_array::Array>| it.to_data().get_slice_memory_size().unwrap_or(0) as u64;
-    rows.columns().iter().map(column).sum()
+    rows.columns().iter().map(|it| column_bytes(it) as u64).sum()
+}
+
+/// Texts and numbers, which most columns hold, without a copy of what describes them: small batches of many columns are
+/// common, and each is asked for several times.
+fn column_bytes(column: &dyn Array) -> usize {
+    let rows = column.len();
+    let nulls = if column.null_count() > 0 { rows.div_ceil(8) } else { 0 };
+    match (column.as_string_opt::<i32>(), column.data_type().primitive_width()) {
+        (Some(texts), _) => {
+            let offsets = texts.value_offsets();
+            size_of_val(offsets) + (offsets[rows] - offsets[0]) as usize + nulls
+        }
+        (None, Some(width)) => rows * width + nulls,
+        (None, None) => column.to_data().get_slice_memory_size().unwrap_or(0),
+    }
 }
 
 /// Where each row of a batch stands in the source.

@@ -134,7 +134,8 @@ impl Drop for Busy {
     }
 }
 
-/// A stream that says when bytes come.
+/// A stream that says when bytes come. It writes one buffer at a time: answers are small, and to the system one buffer is
+/// less work than a list of them.
 pub(crate) struct Watched<S> {
     pub(crate) stream: S,
     pub(crate) activity: Arc<Activity>,
@@ -162,17 +163,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

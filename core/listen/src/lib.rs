@@ -31,6 +31,7 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -44,6 +45,13 @@ pub use crate::server::{Bounds, Server};
 
 /// A request, of whose body nothing was read yet.
 pub type Request = http::Request<Incoming>;
+
+/// Forgets the head of a request. It stands in the memory into which the connection has read it, so who is done with it before
+/// a long wait lets the next request be read into that.
+pub fn forget_head(request: &mut Request) {
+    *request.headers_mut() = HeaderMap::new();
+    *request.uri_mut() = Uri::default();
+}
 
 /// What is answered.
 pub type Reply = http::Response<Full<Bytes>>;

@@ -33,11 +33,11 @@ const JSON: [&str; 9] = [
 /// needs no preflight, and an ArrayBuffer without a type.
 pub fn kind(headers: &HeaderMap) -> Option<Kind> {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return Some(Kind::Json) };
-    let kind = kind.to_str().ok()?.split(';').next()?.trim();
-    if JSON.iter().any(|it| kind.eq_ignore_ascii_case(it)) {
+    let kind = kind.as_bytes().split(|it| *it == b';').next()?.trim_ascii();
+    if JSON.iter().any(|it| kind.eq_ignore_ascii_case(it.as_bytes())) {
         return Some(Kind::Json);
     }
-    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(Kind::Form)
+    kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded").then_some(Kind::Form)
 }
 
 /// How much is taken, and how long is waited for it.

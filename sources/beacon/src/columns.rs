@@ -98,7 +98,20 @@ pub struct Layout {
     pub columns: Vec<(String, Holds)>,
     /// The names as paths.
     pub paths: Paths,
+    /// The columns that heads of requests fill.
+    pub of_head: OfHead,
     pub unknown: Unknown,
+}
+
+/// The columns of what the head of a request says; `None`: there is no such column.
+#[derive(Clone, Copy, Debug)]
+pub struct OfHead {
+    pub timestamp: Option<usize>,
+    pub ingested: Option<usize>,
+    pub ip: Option<usize>,
+    pub address: Option<usize>,
+    pub user_agent: Option<usize>,
+    pub url: Option<usize>,
 }
 
 /// What a column holds.
@@ -141,15 +154,19 @@ impl Layout {
         if unknown == Unknown::Labels {
             arrow.push(ArrowField::new(LABELS, DataType::Utf8, true));
         }
-        Ok(Self { schema: Arc::new(Schema::new(arrow)), columns, paths, unknown })
-    }
-
-    /// The column of a path.
-    pub fn column(&self, path: &str) -> Option<usize> {
-        match self.paths.find(Paths::ROOT, path) {
+        let column = |path| match paths.find(Paths::ROOT, path) {
             Target::Column(column) => Some(column),
             Target::Node(_) | Target::Unknown => None,
-        }
+        };
+        let of_head = OfHead {
+            timestamp: column("@timestamp"),
+            ingested: column("event.ingested"),
+            ip: column("client.ip"),
+            address: column("client.address"),
+            user_agent: column("user_agent.original"),
+            url: column("url.full"),
+        };
+        Ok(Self { schema: Arc::new(Schema::new(arrow)), columns, paths, of_head, unknown })
     }
 }
 

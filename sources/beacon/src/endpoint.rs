@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use forebay_listen::{Answer, Coding, Counters, Held, Reply, Request, malformed, subscriber};
+use forebay_listen::{Answer, Coding, Counters, Held, Reply, Request, forget_head, malformed, subscriber};
 use forebay_spool::Spool;
 use forebay_spool::source::is_stalled;
 use http::header::{
@@ -18,7 +18,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
-use tokio::time::timeout;
 
 use crate::body::{Caps, kind, take};
 use crate::frame::{Frame, Kind};
@@ -71,7 +70,8 @@ pub struct Endpoint {
 impl Answer for Endpoint {
     async fn answer(&self, request: &mut Request, peer: IpAddr) -> Reply {
         let origin = request.headers().get(ORIGIN);
-        let allowed = origin.filter(|it| self.allows(it)).cloned();
+        // A copy, so that the head can be forgotten.
+        let allowed = origin.filter(|it| self.allows(it)).and_then(|it| HeaderValue::from_bytes(it.as_bytes()).ok());
         let is_forbidden = origin.is_some() && allowed.is_none();
         let mut reply = match self.take(request, peer, is_forbidden).await {
             Ok(reply) => reply,
@@ -176,6 +176,7 @@ impl Endpoint {
         let kind = kind(headers).ok_or(Refusal::MediaType)?;
         let coding = Coding::of(headers).ok_or(Refusal::MediaType)?;
         let head = self.head(headers, peer).await?;
+        forget_head(request);
         let (body, held) = take(request, coding, &self.caps).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(Refusal::MediaType);
@@ -206,13 +207,7 @@ impl Endpoint {
         let tick_millis = self.tick_millis.fetch_max(received_millis, Ordering::Relaxed).max(received_millis);
         let (address, is_hashed) = match is_stripped {
             true => (None, false),
-            false => {
-                let kept = timeout(self.patience, self.addresses.kept(client, received_millis)).await;
-                kept.map_err(|_| Refusal::Stalled)?.map_err(|error| {
-                    tracing::warn!("there is no salt for addresses: {error}");
-                    Refusal::Spool
-                })?
-            }
+            false => self.addresses.kept(client, received_millis, self.patience).await?,
         };
         let kept = |name| headers.get(name).map(text);
         Ok(Frame {
@@ -275,7 +270,8 @@ fn with_body(status: StatusCode, kind: &'static str, body: &'static [u8]) -> Rep
 
 /// The value of a header, of which nobody says what it is encoded in.
 fn text(value: &HeaderValue) -> String {
-    // Nearly all are ASCII, which is quicker to tell than to be looked through for what is not UTF-8.
-    let text = value.to_str().map_or_else(|_| String::from_utf8_lossy(value.as_bytes()), Cow::Borrowed);
+    // Nearly all are UTF-8, which is quicker to tell than to be looked through for what is not.
+    let bytes = value.as_bytes();
+    let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
 }

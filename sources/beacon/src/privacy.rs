@@ -6,14 +6,17 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_spool::Disk;
 use http::header::DNT;
 use http::{HeaderMap, HeaderName};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::proxies::truncated;
+use crate::refusal::Refusal;
 use crate::salts::Salts;
 
 /// What is not kept of visitors.
@@ -124,15 +127,27 @@ impl Addresses {
         Self { kept, salts: Salts::on(disk) }
     }
 
-    /// The address, and whether it is a hash.
-    pub async fn kept(&self, address: IpAddr, now_millis: u64) -> io::Result<(Option<String>, bool)> {
+    /// The address, and whether it is a hash. `patience`: so long is waited for the disk that has the salt.
+    pub async fn kept(
+        &self,
+        address: IpAddr,
+        now_millis: u64,
+        patience: Duration,
+    ) -> Result<(Option<String>, bool), Refusal> {
         Ok(match self.kept {
             AddressKept::Keep => (Some(shown(address)), false),
             AddressKept::Truncate => {
                 let bits = if address.is_ipv4() { 24 } else { 48 };
                 (Some(shown(truncated(address, bits))), false)
             }
-            AddressKept::Hash => (Some(self.salts.of(now_millis).await?.hash(address)), true),
+            AddressKept::Hash => {
+                let salt = timeout(patience, self.salts.of(now_millis)).await.map_err(|_| Refusal::Stalled)?;
+                let salt = salt.map_err(|error| {
+                    tracing::warn!("there is no salt for addresses: {error}");
+                    Refusal::Spool
+                })?;
+                (Some(salt.hash(address)), true)
+            }
             AddressKept::Remove => (None, false),
         })
     }

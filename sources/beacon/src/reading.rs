@@ -30,6 +30,9 @@ const READ_EVENTS_MAX: usize = 8192;
 /// no more.
 const READ_BYTES_MAX: usize = 2 << 20;
 
+/// An event seldom has more values than this.
+const VALUES_USUAL: usize = 16;
+
 /// How frames become rows.
 pub struct Decoder {
     pub layout: Arc<Layout>,
@@ -56,6 +59,7 @@ pub struct Reading {
     window: Window,
     names: Names,
     rows: Rows,
+    received: Received,
     /// Where the last read ended.
     reached: Position,
     current: Option<Current>,
@@ -121,6 +125,7 @@ impl Reading {
             window: Window::new(decoder.reach),
             names: Names::default(),
             rows: Rows::new(decoder.layout.clone()),
+            received: Received::default(),
             reached: from.clone(),
             current: None,
             foreign: None,
@@ -292,11 +297,11 @@ impl Reading {
     fn frame(&mut self, current: &mut Current, last: u64, taking: &mut Taking) {
         let decoder = self.decoder.clone();
         let Current { position, frame, text, events, .. } = current;
-        let common = common(&decoder.privacy, frame.as_ref(), &mut self.rows);
+        let common = self.common(frame.as_ref());
         let is_stripped = frame.as_ref().is_some_and(|it| it.is_stripped);
         let applies = decoder.privacy.applies(is_stripped);
         let mut keys = Keys { layout: &decoder.layout, names: &mut self.names };
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(VALUES_USUAL);
         let first = events.passed();
         // What the head says takes room too. Whoever calls has seen that there was some, and goes on behind what was taken:
         // that is one event at least.
@@ -330,6 +335,23 @@ impl Reading {
         }
     }
 
+    /// What the head of a request says about its events.
+    fn common(&mut self, frame: Option<&Frame>) -> Common {
+        let Some(frame) = frame else { return self.rows.common([(None, None); 3], [(None, None); 2]) };
+        let (privacy, columns) = (&self.decoder.privacy, self.decoder.layout.of_head);
+        let received = Some(self.received.text(frame.received_millis));
+        let kept = |path, value| kept(privacy, path, value);
+        let (column, path) = match frame.is_hashed {
+            true => (columns.address, "client.address"),
+            false => (columns.ip, "client.ip"),
+        };
+        let address = kept(path, &frame.address);
+        let agent = kept("user_agent.original", &frame.user_agent);
+        let referrer = kept("url.full", &frame.referrer);
+        let over = [(columns.ingested, received), (column, address.as_deref()), (columns.user_agent, agent.as_deref())];
+        self.rows.common(over, [(columns.timestamp, received), (columns.url, referrer.as_deref())])
+    }
+
     fn finish(&mut self, taking: Taking, span: Span) -> (Read, usize) {
         let Taking { origins, mut refused, copies, .. } = taking;
         debug_assert_eq!(self.rows.len(), origins.len());
@@ -344,6 +366,29 @@ impl Reading {
             }
         }
         (Read { span, rows, positions: Positions::Listed(positions), refused }, copies)
+    }
+}
+
+/// A value of the head of a request as it may be kept.
+fn kept<'a>(privacy: &BodyPrivacy, path: &str, value: &'a Option<String>) -> Option<Cow<'a, str>> {
+    let value = value.as_deref().filter(|_| privacy.keeps_of_head(path))?;
+    Some(privacy.value(path, value.into()))
+}
+
+/// The time at which a request was received, as text: many come within a millisecond.
+#[derive(Default)]
+struct Received {
+    millis: u64,
+    text: String,
+}
+
+impl Received {
+    fn text(&mut self, millis: u64) -> &str {
+        if self.text.is_empty() || self.millis != millis {
+            let time = i64::try_from(millis).ok().and_then(|it| Timestamp::from_millisecond(it).ok());
+            *self = Self { millis, text: time.unwrap_or(Timestamp::MAX).to_string() };
+        }
+        &self.text
     }
 }
 
@@ -367,27 +412,6 @@ impl Taking {
     fn has_room(&self, rows: &Rows) -> bool {
         self.events < READ_EVENTS_MAX && self.passed_bytes + rows.bytes() < READ_BYTES_MAX
     }
-}
-
-/// What the head of a request says about its events.
-fn common(privacy: &BodyPrivacy, frame: Option<&Frame>, rows: &mut Rows) -> Common {
-    let Some(frame) = frame else { return rows.common(&[], &[]) };
-    let millis = i64::try_from(frame.received_millis).unwrap_or(i64::MAX);
-    let received = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX).to_string();
-    let kept = |path: &str, value: &Option<String>| -> Option<String> {
-        let value = value.as_deref().filter(|_| privacy.keeps_of_head(path))?;
-        Some(privacy.value(path, value.into()).into_owned())
-    };
-    let address_field = if frame.is_hashed { "client.address" } else { "client.ip" };
-    let address = kept(address_field, &frame.address);
-    let agent = kept("user_agent.original", &frame.user_agent);
-    let referrer = kept("url.full", &frame.referrer);
-    let over = [
-        ("event.ingested", Some(received.as_str())),
-        (address_field, address.as_deref()),
-        ("user_agent.original", agent.as_deref()),
-    ];
-    rows.common(&over, &[("@timestamp", Some(&received)), ("url.full", referrer.as_deref())])
 }
 
 /// An event that is refused, as it may be kept, and the reason.

@@ -30,9 +30,9 @@ const ITEMS_KEPT: usize = 16 << 10;
 /// What the request says about all of its events.
 pub struct Common {
     /// Fields that an event cannot say otherwise.
-    over: Vec<(usize, Cell)>,
+    over: [Option<(usize, Cell)>; 3],
     /// Fields that an event has if it does not say otherwise.
-    under: Vec<(usize, Cell)>,
+    under: [Option<(usize, Cell)>; 2],
     /// The bytes that they add to a row.
     bytes: usize,
 }
@@ -194,15 +194,15 @@ impl Rows {
         self.values.bytes + self.bytes_besides
     }
 
-    /// Takes down what holds for all events of a request.
-    pub fn common(&mut self, over: &[(&str, Option<&str>)], under: &[(&str, Option<&str>)]) -> Common {
+    /// Takes down what holds for all events of a request: columns, if there are such, and values.
+    pub fn common(
+        &mut self,
+        over: [(Option<usize>, Option<&str>); 3],
+        under: [(Option<usize>, Option<&str>); 2],
+    ) -> Common {
         let before = self.values.bytes;
-        let mut known = |fields: &[(&str, Option<&str>)]| {
-            let cells =
-                fields.iter().filter_map(|(path, value)| Some((self.layout.column(path)?, self.values.put((*value)?))));
-            cells.collect::<Vec<_>>()
-        };
-        let (over, under) = (known(over), known(under));
+        let mut put = |(column, value): (Option<usize>, Option<&str>)| Some((column?, self.values.put(value?)));
+        let (over, under) = (over.map(&mut put), under.map(&mut put));
         Common { over, under, bytes: self.values.bytes - before }
     }
 
@@ -256,10 +256,10 @@ impl Rows {
             self.values.bytes = before.1;
             return Err(why);
         }
-        for (column, cell) in &common.over {
+        for (column, cell) in common.over.iter().flatten() {
             self.columns[*column].set(row, *cell);
         }
-        for (column, cell) in &common.under {
+        for (column, cell) in common.under.iter().flatten() {
             if !self.columns[*column].has(row) {
                 self.columns[*column].set(row, *cell);
             }

@@ -173,7 +173,7 @@ fn object(
                     scan.skip(kind, depth + 1).unwrap();
                     range.end = scan.at;
                 }
-                let column = layout.column(&path);
+                let column = layout.columns.iter().position(|it| it.0 == path);
                 values.push((path, column, kind, scan.text()[range].to_owned(), is_escaped));
             }
         }

@@ -356,13 +356,17 @@ async fn hashes_of_a_day() {
     let (one, other) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
     let first = addresses();
     let day = 86_400_000;
-    let hash = first.kept(one, 5 * day).await.unwrap().0.unwrap();
+    let hash = first.kept(one, 5 * day, PATIENCE).await.unwrap().0.unwrap();
     assert_eq!((hash.len(), hash.bytes().all(|it| it.is_ascii_hexdigit())), (32, true));
-    assert_eq!(first.kept(one, 6 * day - 1).await.unwrap().0.unwrap(), hash);
-    assert_eq!(addresses().kept(one, 5 * day).await.unwrap().0.unwrap(), hash);
-    assert_ne!(first.kept(other, 5 * day).await.unwrap().0.unwrap(), hash);
-    assert_ne!(first.kept(one, 6 * day).await.unwrap().0.unwrap(), hash);
-    assert_ne!(addresses().kept(one, 5 * day).await.unwrap().0.unwrap(), hash, "the salt of that day is gone");
+    assert_eq!(first.kept(one, 6 * day - 1, PATIENCE).await.unwrap().0.unwrap(), hash);
+    assert_eq!(addresses().kept(one, 5 * day, PATIENCE).await.unwrap().0.unwrap(), hash);
+    assert_ne!(first.kept(other, 5 * day, PATIENCE).await.unwrap().0.unwrap(), hash);
+    assert_ne!(first.kept(one, 6 * day, PATIENCE).await.unwrap().0.unwrap(), hash);
+    assert_ne!(
+        addresses().kept(one, 5 * day, PATIENCE).await.unwrap().0.unwrap(),
+        hash,
+        "the salt of that day is gone"
+    );
 }
 
 /// Scenario: addresses are hashed, and the disk takes no salt.

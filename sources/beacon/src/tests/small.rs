@@ -260,7 +260,7 @@ fn hashed(disk: &SimulatedDisk) -> Addresses {
 }
 
 async fn hash(of: &Addresses, now: u64) -> String {
-    of.kept("192.0.2.7".parse().unwrap(), now).await.unwrap().0.unwrap()
+    of.kept("192.0.2.7".parse().unwrap(), now, PATIENCE).await.unwrap().0.unwrap()
 }
 
 /// Scenario: the power is cut right after the first address was hashed, and while the salt of the next day is written, with
@@ -275,7 +275,7 @@ async fn a_power_cut_behind_a_hash() {
         let addresses = hashed(&disk);
         assert_eq!(hash(&addresses, 5 * DAY).await, before, "seed {seed}");
         disk.cut_power_after(seed % 7);
-        let next = addresses.kept("192.0.2.7".parse().unwrap(), 6 * DAY).await.ok().and_then(|it| it.0);
+        let next = addresses.kept("192.0.2.7".parse().unwrap(), 6 * DAY, PATIENCE).await.ok().and_then(|it| it.0);
         disk.restart();
         let after = hash(&hashed(&disk), 6 * DAY).await;
         assert!(next.is_none_or(|it| it == after) && after != before, "seed {seed}");
@@ -323,7 +323,7 @@ async fn a_salt_on_a_disk_that_hangs() {
 #[tokio::test]
 async fn addresses_as_text() {
     let addresses = Addresses::new(AddressKept::Keep, Arc::new(SimulatedDisk::new(1)));
-    let kept = async |address: IpAddr| addresses.kept(address, 0).await.unwrap().0;
+    let kept = async |address: IpAddr| addresses.kept(address, 0, PATIENCE).await.unwrap().0;
     for number in 0..=u8::MAX {
         let address = IpAddr::from([number, 0, 255 - number, number]);
         assert_eq!(kept(address).await, Some(address.to_string()));
