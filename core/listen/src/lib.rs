@@ -31,7 +31,6 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -49,8 +48,8 @@ pub type Request = http::Request<Incoming>;
 /// Forgets the head of a request. It stands in the memory into which the connection has read it, so who is done with it before
 /// a long wait lets the next request be read into that.
 pub fn forget_head(request: &mut Request) {
-    *request.headers_mut() = HeaderMap::new();
-    *request.uri_mut() = Uri::default();
+    std::mem::take(request.headers_mut());
+    std::mem::take(request.uri_mut());
 }
 
 /// What is answered.

@@ -105,8 +105,8 @@ pub fn partition(number: u64) -> Partition {
     Partition::new(format!("{number:016x}"))
 }
 
-/// The row at which a reading stands behind a request of which it has read some and then nothing could be read any more: behind
-/// all rows that a request can have.
+/// The row at which a reading stands behind a request that is lost, in whole or from some row on: behind all rows that a request
+/// can have.
 pub const REST: u64 = u32::MAX as u64;
 
 /// The sequence number of the frame in which a position stands.

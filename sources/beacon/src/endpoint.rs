@@ -146,13 +146,14 @@ impl Endpoint {
     }
 
     /// A picture that a page without scripts asks for.
-    async fn pixel(&self, request: &Request, peer: IpAddr) -> Result<Reply, Refusal> {
+    async fn pixel(&self, request: &mut Request, peer: IpAddr) -> Result<Reply, Refusal> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Refusal::Method("GET, HEAD"));
         }
         let kept = match self.head(request.headers(), peer).await {
             Ok(head) => {
                 let body = Bytes::copy_from_slice(request.uri().query().unwrap_or_default().as_bytes());
+                forget_head(request);
                 self.keep(Frame { kind: Kind::Form, body, ..head }, self.caps.memory.hold()).await
             }
             Err(refusal) => Err(refusal),

@@ -1,7 +1,8 @@
 //! The frames of the spool as reads.
 //!
 //! A row's position is the sequence number of its frame and the number of its event in it, from 1; refused events and copies
-//! have numbers too. So the positions depend on the spool alone.
+//! have numbers too. So the positions depend on the spool alone. A frame that is lost is one refusal, behind all events that
+//! it may have had; in a span that is read again and ends before, at its end.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
@@ -186,7 +187,7 @@ impl Reading {
                      power before they were answered"
                 );
                 if read > 0 {
-                    why += &format!("; of the last one, events 1 to {read} were read before, which may be all");
+                    why += &format!("; the last one was read before up to its event {read}, which may be all");
                 }
                 (last, bytes::Bytes::new(), Some(why))
             }

@@ -24,8 +24,8 @@ pub struct Retention {
 
 struct Open {
     sequence: u64,
-    /// How many events it has, when that is known.
-    events: Option<u64>,
+    /// The row behind which nothing of it is left, when that is known.
+    end: Option<u64>,
     /// The first frame that decides which of its events are copies.
     reaches_to: u64,
 }
@@ -44,7 +44,7 @@ impl Retention {
 
     /// A frame is read. `tick_millis`: when it came, if later frames have it in reach.
     pub fn read(&mut self, sequence: u64, reaches_to: u64, tick_millis: Option<u64>) {
-        self.open.push_back(Open { sequence, events: None, reaches_to });
+        self.open.push_back(Open { sequence, end: None, reaches_to });
         self.read = sequence;
         let Some(tick_millis) = tick_millis else { return };
         self.in_reach.push_back((sequence, tick_millis));
@@ -53,17 +53,17 @@ impl Retention {
         }
     }
 
-    /// The frame that was read last was read to its end, and has so many events.
-    pub fn ended(&mut self, events: u64) {
+    /// The frame that was read last was read to its end, which is this row.
+    pub fn ended(&mut self, row: u64) {
         if let Some(open) = self.open.back_mut() {
-            open.events = Some(events);
+            open.end = Some(row);
         }
     }
 
     /// Everything up to a position is settled.
     pub fn settle(&mut self, to: &Position) {
         let Some((sequence, row)) = place(to) else { return };
-        let is_settled = |it: &Open| it.events.is_some_and(|events| (it.sequence, events) <= (sequence, row));
+        let is_settled = |it: &Open| it.end.is_some_and(|end| (it.sequence, end) <= (sequence, row));
         while let Some(open) = self.open.front().filter(|it| is_settled(it)) {
             self.settled = open.sequence;
             self.open.pop_front();

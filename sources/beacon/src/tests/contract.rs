@@ -59,14 +59,14 @@ async fn damage_in_the_middle_of_a_request() {
     text += &shown(&forebay_testkit::read(&beacon, Resume::Exactly(vec![span])).await);
     expect_test::expect![[r#"
         2:1
-        1:4294967295 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; of the last one, events 1 to 1 were read before, which may be all
+        1:4294967295 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; the last one was read before up to its event 1, which may be all
         2:1 message=next
         2:1
-        1:4294967295 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; of the last one, events 1 to 3 were read before, which may be all
+        1:4294967295 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; the last one was read before up to its event 3, which may be all
         2:1 message=next
         2:1
         2:1 message=next
-        1:4 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; of the last one, events 1 to 3 were read before, which may be all
+        1:4 REFUSED "": the requests 1 to 1 of the spool cannot be read: the disk has damaged them, or lost its power before they were answered; the last one was read before up to its event 3, which may be all
     "#]].assert_eq(&text);
 }
 
