@@ -23,12 +23,9 @@ const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 /// So soon after there is room again is an event taken.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// A file system in memory gives room by the page, and events are of different length: behind one that was refused a shorter
-/// one may fit into the page that was begun. More than a page does not.
-const PAGE_BYTES: usize = 4096;
-
-/// Events are not shorter than this.
-const EVENT_BYTES_MIN: usize = 300;
+/// All bodies are of this length: a file system in memory gives room by the page, and behind an event that was refused a
+/// shorter one could fit into the page that was begun.
+const BODY_BYTES: usize = 800;
 
 /// Events to Parquet, with the spool in a directory of its own.
 fn pipeline(port: u16, spool: &str) -> String {
@@ -62,7 +59,8 @@ struct Page {
 
 impl Page {
     fn post(&mut self, id: u64) -> Option<Answer> {
-        let body = event(&self.oracle, id);
+        let body = format!("{:BODY_BYTES$}", event(&self.oracle, id));
+        assert_eq!(body.len(), BODY_BYTES);
         let answer = self.client.post("/beacon", "", body.as_bytes()).ok()?;
         if answer.status == 204 {
             self.oracle.acknowledge([id]);
@@ -87,18 +85,12 @@ impl Page {
         refused
     }
 
-    /// Sends events for so long, of which none is taken that needs another page: how long each was waited for that was
-    /// refused, the shortest first.
+    /// Sends events for so long, of which none is taken: how long each was waited for, the shortest first.
     fn refused_for(&mut self, time: Duration) -> Vec<Duration> {
         let (mut waits, begun) = (Vec::new(), Instant::now());
-        let mut fit = PAGE_BYTES / EVENT_BYTES_MIN;
         while begun.elapsed() < time {
             let (id, sent) = (self.oracle.claim(1).start, Instant::now());
             let answer = self.post(id).unwrap();
-            if answer.status == 204 && fit > 0 {
-                fit -= 1;
-                continue;
-            }
             waits.push(sent.elapsed());
             assert_eq!(answer.status, 503, "there is no room yet");
             assert!(answer.head.contains("retry-after: "), "{answer:?}");
